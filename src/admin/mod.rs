@@ -1,0 +1,1 @@
+//! The control socket: bounded, versioned frames between the operator's commands and the daemon.

@@ -1,0 +1,183 @@
+//! Client authentication (protocol section 3). Every failure costs the same work and reads the same to the device.
+
+use std::sync::Arc;
+
+use subtle::{Choice, ConstantTimeEq};
+
+use super::{AuthMethod, Client, ClientStore, MAX_SECRETS, SecretDigest, Status};
+use crate::clock::UnixTime;
+use crate::oauth::{ClientCredential, ClientId, ErrorCode, Reason, Refusal, Secret, TokenRequest};
+
+/// What a request came through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    /// The embedded broker, or a broker configured as trusted: secrets may cross it.
+    Trusted,
+    /// Any other broker: it could keep the secrets it carries.
+    Untrusted,
+}
+
+/// A request whose client is who it says it is. Only [`authenticate`] makes one.
+#[must_use]
+#[derive(Debug)]
+pub struct AuthenticatedClient {
+    client: Arc<Client>,
+    request: TokenRequest,
+}
+
+impl AuthenticatedClient {
+    /// The client, as it was registered at that moment.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// What it asks for.
+    pub fn request(&self) -> &TokenRequest {
+        &self.request
+    }
+}
+
+/// Authenticates the client that the request's topic names.
+///
+/// # Errors
+/// `invalid_request` if the payload names another client; `invalid_client` for everything else, with one text.
+pub fn authenticate(
+    request: TokenRequest,
+    topic_client_id: &ClientId,
+    channel: Channel,
+    store: &dyn ClientStore,
+    now: UnixTime,
+) -> Result<AuthenticatedClient, Refusal> {
+    if request.client_id().is_some_and(|id| id != topic_client_id) {
+        return Err(Refusal::invalid_request(Reason::ClientIdMismatch, "client_id: must be the client id of the topic"));
+    }
+    let secret = match (request.credential(), channel) {
+        (ClientCredential::Secret(secret), Channel::Trusted) => secret,
+        // The same for every client, so the text may help the operator.
+        (ClientCredential::Secret(_), Channel::Untrusted) => {
+            let text = "client_secret_post is not accepted through this broker";
+            return Err(Refusal::new(ErrorCode::InvalidClient, Reason::UntrustedBroker, text));
+        }
+        (ClientCredential::None, _) => {
+            let text = "the client authentication method is not supported";
+            return Err(Refusal::new(ErrorCode::InvalidClient, Reason::UnsupportedAuthMethod, text));
+        }
+    };
+    let client = authenticate_session(topic_client_id, secret, store, now)?;
+    Ok(AuthenticatedClient { client, request })
+}
+
+/// Authenticates a client by its secret alone, as at CONNECT on the embedded broker (protocol section 7).
+///
+/// # Errors
+/// `invalid_client`, with the same text and the same work for every reason.
+pub fn authenticate_session(id: &ClientId, secret: &Secret, store: &dyn ClientStore, now: UnixTime) -> Result<Arc<Client>, Refusal> {
+    let client = store.client(id);
+    let presented = SecretDigest::of(secret);
+    // A record that no secret matches stands in for whatever is missing: each request costs one digest and MAX_SECRETS comparisons.
+    let absent = SecretDigest::of(&Secret::new(Vec::new()));
+    let secrets = client.as_deref().map(|client| client.secrets.as_slice()).unwrap_or_default();
+    let (mut known, mut valid) = (Choice::from(0), Choice::from(0));
+    for slot in 0..MAX_SECRETS {
+        let kept = secrets.get(slot);
+        let equal = kept.map_or(&absent, |secret| &secret.digest).ct_eq(&presented) & Choice::from(u8::from(kept.is_some()));
+        known |= equal;
+        valid |= equal & Choice::from(u8::from(kept.is_some_and(|secret| secret.is_valid_at(now))));
+    }
+    let reason = match client {
+        None => Reason::UnknownClient,
+        Some(client) if bool::from(valid) => match (client.status, client.token_endpoint_auth_method) {
+            (Status::Active, AuthMethod::ClientSecretPost) => return Ok(client),
+            (Status::Suspended, _) => Reason::SuspendedClient,
+            (Status::Blocked, _) => Reason::BlockedClient,
+        },
+        Some(_) if bool::from(known) => Reason::SecretNotValidNow,
+        Some(_) => Reason::WrongSecret,
+    };
+    Err(Refusal::invalid_client(reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use zeroize::Zeroizing;
+
+    use super::super::ClientSecret;
+    use super::*;
+
+    struct One(Arc<Client>);
+
+    impl ClientStore for One {
+        fn client(&self, id: &ClientId) -> Option<Arc<Client>> {
+            (*id == self.0.client_id).then(|| self.0.clone())
+        }
+    }
+
+    const NOW: UnixTime = UnixTime::from_secs(1_000);
+
+    fn store(change: impl FnOnce(&mut Client)) -> (One, Secret) {
+        let (record, secret) = ClientSecret::generate(&Zeroizing::new([7; 32]), NOW);
+        let mut client = Client {
+            client_id: "dev1".parse().unwrap(),
+            client_name: String::new(),
+            token_endpoint_auth_method: AuthMethod::ClientSecretPost,
+            scope: Default::default(),
+            status: Status::Active,
+            secrets: vec![record],
+            software_id: String::new(),
+            software_version: String::new(),
+            created_at: NOW,
+            updated_at: NOW,
+        };
+        change(&mut client);
+        (One(Arc::new(client)), secret)
+    }
+
+    fn outcome(id: &str, secret: &Secret, store: &One) -> Result<(), (Reason, String)> {
+        authenticate_session(&id.parse().unwrap(), secret, store, NOW)
+            .map(|_| ())
+            .map_err(|refusal| (refusal.reason(), format!("{:?} {}", refusal.code(), refusal.description())))
+    }
+
+    #[test]
+    fn accepts_the_secret_of_an_active_client() {
+        let (store, secret) = store(|_| ());
+        assert_eq!(secret.expose().len(), 43);
+        assert_eq!(outcome("dev1", &secret, &store), Ok(()));
+    }
+
+    #[test]
+    fn deny_with_one_text() {
+        let wrong = || Secret::new(b"wrong".to_vec());
+        let (active, secret) = store(|_| ());
+        let (blocked, _) = store(|client| client.status = Status::Blocked);
+        let (suspended, _) = store(|client| client.status = Status::Suspended);
+        let (expired, _) = store(|client| client.secrets[0].expires_at = Some(NOW));
+        let (early, _) = store(|client| client.secrets[0].not_before = Some(NOW.saturating_add(1)));
+        let (bare, _) = store(|client| client.secrets.clear());
+        let refusals = [
+            (outcome("other", &secret, &active), Reason::UnknownClient),
+            (outcome("dev1", &wrong(), &active), Reason::WrongSecret),
+            (outcome("dev1", &Secret::new(Vec::new()), &bare), Reason::WrongSecret),
+            (outcome("dev1", &secret, &blocked), Reason::BlockedClient),
+            (outcome("dev1", &secret, &suspended), Reason::SuspendedClient),
+            (outcome("dev1", &secret, &expired), Reason::SecretNotValidNow),
+            (outcome("dev1", &secret, &early), Reason::SecretNotValidNow),
+            // A stranger who does not know the secret does not learn the status either, and neither does the log.
+            (outcome("dev1", &wrong(), &blocked), Reason::WrongSecret),
+        ];
+        for (outcome, expected) in refusals {
+            let (reason, told) = outcome.unwrap_err();
+            assert_eq!(reason, expected);
+            assert_eq!(told, "InvalidClient client authentication failed");
+        }
+    }
+
+    #[test]
+    fn either_of_two_secrets_serves() {
+        let (second, other) = ClientSecret::generate(&Zeroizing::new([8; 32]), NOW);
+        let (store, secret) = store(|client| client.secrets.push(second));
+        assert_eq!(outcome("dev1", &secret, &store), Ok(()));
+        assert_eq!(outcome("dev1", &other, &store), Ok(()));
+    }
+}

@@ -1,0 +1,87 @@
+//! Clients, their credentials, and the proof that a request comes from one of them.
+
+mod authenticate;
+mod secret;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::UnixTime;
+use crate::oauth::{ClientId, ScopeSet};
+
+pub use authenticate::{AuthenticatedClient, Channel, authenticate, authenticate_session};
+pub use secret::{ClientSecret, MAX_SECRETS, SecretDigest, SecretEntropy};
+
+/// A registered client. Member names are those of RFC 7591 section 2 where it has one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Client {
+    /// The identifier, unique in the registry.
+    pub client_id: ClientId,
+    /// A name for people; may be empty.
+    pub client_name: String,
+    /// How the client authenticates at the token endpoint.
+    pub token_endpoint_auth_method: AuthMethod,
+    /// The predefined scopes granted to it.
+    pub scope: ScopeSet,
+    /// Whether it is served.
+    pub status: Status,
+    /// Its live and coming secrets, at most [`MAX_SECRETS`].
+    pub secrets: Vec<ClientSecret>,
+    /// RFC 7591 `software_id`: what runs on the device; may be empty.
+    pub software_id: String,
+    /// RFC 7591 `software_version`; may be empty.
+    pub software_version: String,
+    /// RFC 7591 `client_id_issued_at`.
+    pub created_at: UnixTime,
+    /// The last change by an operator.
+    pub updated_at: UnixTime,
+}
+
+/// A client authentication method, by its RFC 7591 name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthMethod {
+    /// `client_id` and `client_secret` in the payload.
+    ClientSecretPost,
+}
+
+impl AuthMethod {
+    /// The RFC 7591 name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientSecretPost => "client_secret_post",
+        }
+    }
+}
+
+/// Whether a client is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// It is.
+    Active,
+    /// Not for now; an operator means to resume it.
+    Suspended,
+    /// Not any more.
+    Blocked,
+}
+
+impl Status {
+    /// The word for people and programs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Blocked => "blocked",
+        }
+    }
+}
+
+/// Where clients are looked up. The answer comes from memory: a request never waits for a disk.
+pub trait ClientStore: Send + Sync {
+    /// The client of that id.
+    fn client(&self, id: &ClientId) -> Option<Arc<Client>>;
+}

@@ -1,0 +1,201 @@
+//! The file's sections and their defaults. `config/credgate.toml` shows them all and is tested to equal them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// The configuration, as written. Times are seconds and sizes bytes unless a setting says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ConfigFile {
+    /// Issuer identifier (RFC 8414 section 2): an https URL without query and fragment; `iss` of every token.
+    pub issuer: String,
+    /// Directory for the registry, the signing keys and the embedded broker's certificate; created with mode 0700.
+    pub state_directory: PathBuf,
+    /// The control socket of the operator's commands.
+    pub control_socket: PathBuf,
+    /// First levels of every topic; must not begin with `$` or hold wildcards.
+    pub topic_prefix: String,
+    /// Bytes of the largest request that is parsed.
+    pub max_payload: usize,
+    /// `[token]`
+    pub token: TokenSection,
+    /// `[broker]`
+    pub broker: BrokerSection,
+    /// `[embedded-broker]`
+    pub embedded_broker: EmbeddedBrokerSection,
+    /// `[registry]`
+    pub registry: RegistrySection,
+    /// `[log]`
+    pub log: LogSection,
+}
+
+impl Default for ConfigFile {
+    fn default() -> Self {
+        Self {
+            issuer: "https://credgate.local".into(),
+            state_directory: "/var/lib/credgate".into(),
+            control_socket: "/run/credgate/control.sock".into(),
+            topic_prefix: "oauth2/v1".into(),
+            max_payload: 8_192,
+            token: TokenSection::default(),
+            broker: BrokerSection::default(),
+            embedded_broker: EmbeddedBrokerSection::default(),
+            registry: RegistrySection::default(),
+            log: LogSection::default(),
+        }
+    }
+}
+
+/// `[token]`: the life of tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct TokenSection {
+    /// Seconds a token lives if nothing shortens it.
+    pub lifetime: u32,
+    /// Seconds no token outlives, whatever a resource server allows.
+    pub max_lifetime: u32,
+}
+
+impl Default for TokenSection {
+    fn default() -> Self {
+        Self { lifetime: 300, max_lifetime: 3_600 }
+    }
+}
+
+/// `[broker]`: the link to a broker of the user's own. Off while `url` is empty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct BrokerSection {
+    /// `mqtts://host[:8883]`; `mqtt://` only to a loopback address. Empty for no link.
+    pub url: String,
+    /// Whether the broker may carry client secrets.
+    pub trusted: bool,
+    /// PEM file of the CAs that may sign the broker's certificate; empty for the system's.
+    pub ca_file: PathBuf,
+    /// PEM file of the gateway's client certificate chain; empty for none.
+    pub certificate_file: PathBuf,
+    /// PEM file of the client certificate's private key.
+    pub private_key_file: PathBuf,
+    /// MQTT user name; empty for none.
+    pub username: String,
+    /// File of the MQTT password, without a final line break; empty for none.
+    pub password_file: PathBuf,
+    /// MQTT client identifier.
+    pub client_id: String,
+    /// Seconds between pings on an idle link; at least 5.
+    pub keep_alive: u16,
+    /// Requests that may wait for the engine; past it they are answered `temporarily_unavailable`.
+    pub queue: usize,
+    /// Seconds of the first wait before a reconnection; doubled each time, with jitter.
+    pub reconnect_min: u32,
+    /// Seconds of the longest wait before a reconnection.
+    pub reconnect_max: u32,
+}
+
+impl Default for BrokerSection {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            trusted: false,
+            ca_file: PathBuf::new(),
+            certificate_file: PathBuf::new(),
+            private_key_file: PathBuf::new(),
+            username: String::new(),
+            password_file: PathBuf::new(),
+            client_id: "credgate".into(),
+            keep_alive: 15,
+            queue: 256,
+            reconnect_min: 1,
+            reconnect_max: 60,
+        }
+    }
+}
+
+/// `[embedded-broker]`: the broker inside the gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct EmbeddedBrokerSection {
+    /// Whether it runs.
+    pub enabled: bool,
+    /// Addresses of the TLS listener.
+    pub listen: Vec<SocketAddr>,
+    /// PEM file of the certificate chain; empty for `tls/broker.crt` in the state directory, as `credgate init` makes it.
+    pub certificate_file: PathBuf,
+    /// PEM file of the private key; empty for `tls/broker.key` in the state directory.
+    pub private_key_file: PathBuf,
+    /// Connections at once, those in their TLS handshake included.
+    pub max_connections: usize,
+    /// Connections at once from one address.
+    pub max_connections_per_address: usize,
+    /// Seconds a TLS handshake may take.
+    pub handshake_timeout: u32,
+    /// Bytes of the largest MQTT packet.
+    pub max_packet_size: usize,
+    /// Seconds the broker keeps the session of a client that went away.
+    pub session_expiry: u32,
+    /// Messages that wait for one client, at most.
+    pub max_queued_messages: usize,
+}
+
+impl Default for EmbeddedBrokerSection {
+    fn default() -> Self {
+        Self {
+            enabled: cfg!(feature = "embedded-broker"),
+            listen: vec![SocketAddr::from(([0; 16], 8_883))],
+            certificate_file: PathBuf::new(),
+            private_key_file: PathBuf::new(),
+            max_connections: 2_000,
+            max_connections_per_address: 1_000,
+            handshake_timeout: 5,
+            max_packet_size: 65_536,
+            session_expiry: 3_600,
+            max_queued_messages: 64,
+        }
+    }
+}
+
+/// `[registry]`: the embedded database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RegistrySection {
+    /// Bytes of the page cache.
+    pub cache_capacity: u64,
+}
+
+impl Default for RegistrySection {
+    fn default() -> Self {
+        Self { cache_capacity: 8 * 1_024 * 1_024 }
+    }
+}
+
+/// `[log]`: where decisions are told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LogSection {
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: String,
+    /// The form of a line.
+    pub format: LogFormat,
+}
+
+impl Default for LogSection {
+    fn default() -> Self {
+        Self { level: "info".into(), format: LogFormat::Auto }
+    }
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// For people on a terminal, JSON elsewhere.
+    Auto,
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+    /// Straight to systemd-journald, with structured fields.
+    Journald,
+}

@@ -1,0 +1,67 @@
+//! Authorization server metadata (RFC 8414): what is enabled, and nothing else.
+
+use serde::Serialize;
+
+use super::Engine;
+use crate::clients::{AuthMethod, Channel};
+use crate::oauth::{Format, GrantType, Operation};
+
+/// The metadata document (RFC 8414 section 2) with members of ours, prefixed `mqtt_`, for what RFC 8414 says in URLs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Metadata {
+    /// The issuer identifier.
+    pub issuer: String,
+    /// Always empty: there is no authorization endpoint, and RFC 8414 requires the member.
+    pub response_types_supported: Vec<&'static str>,
+    /// The grant types.
+    pub grant_types_supported: Vec<&'static str>,
+    /// How clients authenticate through this broker.
+    pub token_endpoint_auth_methods_supported: Vec<&'static str>,
+    /// The predefined scopes.
+    pub scopes_supported: Vec<String>,
+    /// Where things are.
+    #[serde(flatten)]
+    pub mqtt: MqttMetadata,
+}
+
+/// What a client needs to know of the topics.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MqttMetadata {
+    /// Where requests go; `{client_id}`, `{operation}` and `{format}` are to be filled in.
+    pub mqtt_request_topic: String,
+    /// The retained JWK Set (RFC 7517).
+    pub mqtt_jwks_topic: String,
+    /// The retained status.
+    pub mqtt_status_topic: String,
+    /// The operations.
+    pub mqtt_operations_supported: Vec<&'static str>,
+    /// The encodings.
+    pub mqtt_formats_supported: Vec<&'static str>,
+    /// Bytes of the largest request.
+    pub mqtt_max_payload: usize,
+}
+
+impl Engine {
+    /// The metadata to publish through a broker whose topics begin with `prefix`.
+    #[must_use]
+    pub fn metadata(&self, prefix: &str, channel: Channel) -> Metadata {
+        Metadata {
+            issuer: self.settings.issuer.clone(),
+            response_types_supported: Vec::new(),
+            grant_types_supported: vec![GrantType::ClientCredentials.name()],
+            token_endpoint_auth_methods_supported: match channel {
+                Channel::Trusted => vec![AuthMethod::ClientSecretPost.as_str()],
+                Channel::Untrusted => Vec::new(),
+            },
+            scopes_supported: self.policies.policy().scopes.keys().map(|name| name.as_str().to_owned()).collect(),
+            mqtt: MqttMetadata {
+                mqtt_request_topic: format!("{prefix}/client/{{client_id}}/{{operation}}/{{format}}"),
+                mqtt_jwks_topic: format!("{prefix}/as/jwks"),
+                mqtt_status_topic: format!("{prefix}/as/status"),
+                mqtt_operations_supported: Operation::ALL.iter().map(|operation| operation.as_str()).collect(),
+                mqtt_formats_supported: vec![Format::Json.as_str(), Format::Cbor.as_str()],
+                mqtt_max_payload: self.settings.max_payload,
+            },
+        }
+    }
+}

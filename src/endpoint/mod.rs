@@ -1,0 +1,163 @@
+//! The endpoint: one total function from a request to its answer. An error is an encoded answer, made here and nowhere else.
+
+mod metadata;
+mod token;
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::clients::{Channel, ClientStore};
+use crate::clock::UnixTime;
+use crate::jose::KeyRing;
+use crate::oauth::{self, ClientId, Format, Operation, Reason, Refusal, Response};
+use crate::policy::PolicyStore;
+use crate::token::{Lifetimes, TokenEntropy};
+
+pub use metadata::{Metadata, MqttMetadata};
+
+/// What an operator sets.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The issuer identifier (RFC 8414 section 2), `iss` of every token.
+    pub issuer: String,
+    /// The life of tokens.
+    pub lifetimes: Lifetimes,
+    /// Bytes of the largest payload that is parsed.
+    pub max_payload: usize,
+}
+
+/// A request as a link received it. A link checks nothing that the engine can check.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The client of the topic.
+    pub client_id: &'a ClientId,
+    /// The operation of the topic, as it stood there.
+    pub operation: &'a str,
+    /// The format of the topic.
+    pub format: Format,
+    /// The payload.
+    pub payload: &'a [u8],
+    /// What it came through.
+    pub channel: Channel,
+    /// A fault that the link found in the message around the payload.
+    pub envelope: Result<(), EnvelopeFault>,
+}
+
+/// A message that may not be served, whatever its payload (protocol section 1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EnvelopeFault {
+    /// It was published with RETAIN: whoever subscribes later would read it.
+    Retained,
+    /// Its Response Topic is outside the client's own topics: the gateway would reflect messages.
+    ForeignResponseTopic,
+    /// The link's queue is full.
+    Overloaded {
+        /// Seconds after which to try again.
+        retry_after: u32,
+    },
+}
+
+/// An answer, ready for the wire, and what to log of it.
+#[derive(Debug)]
+pub struct Reply {
+    /// The payload.
+    pub payload: Vec<u8>,
+    /// What was decided.
+    pub decision: Decision,
+}
+
+/// What was decided on a request: free of secrets and tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// A token was issued.
+    Issued {
+        /// Its id.
+        jti: String,
+        /// Its audience.
+        audience: String,
+        /// Its scopes.
+        scope: String,
+        /// Seconds it lives.
+        lifetime: u64,
+    },
+    /// The request was refused.
+    Refused(Refusal),
+}
+
+impl Decision {
+    /// Whether the answer belongs on the `accepted` topic.
+    #[must_use]
+    pub fn is_accepted(&self) -> bool {
+        matches!(self, Self::Issued { .. })
+    }
+}
+
+/// The engine: the same for every link. Holds no state of its own but the keys in use.
+pub struct Engine {
+    settings: Settings,
+    clients: Arc<dyn ClientStore>,
+    policies: Arc<dyn PolicyStore>,
+    keys: RwLock<Arc<KeyRing>>,
+}
+
+impl Engine {
+    /// An engine over these stores and keys.
+    #[must_use]
+    pub fn new(settings: Settings, clients: Arc<dyn ClientStore>, policies: Arc<dyn PolicyStore>, keys: KeyRing) -> Self {
+        Self { settings, clients, policies, keys: RwLock::new(Arc::new(keys)) }
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The clients.
+    #[must_use]
+    pub fn clients(&self) -> &dyn ClientStore {
+        self.clients.as_ref()
+    }
+
+    /// The keys in use.
+    #[must_use]
+    pub fn keys(&self) -> Arc<KeyRing> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Answers a request. `entropy` must be fresh random bytes of the operating system.
+    #[must_use]
+    pub fn handle(&self, request: &Request<'_>, now: UnixTime, entropy: TokenEntropy) -> Reply {
+        let refusal = match self.admit(request) {
+            Ok(Operation::Token) => return self.token(request, now, entropy),
+            Err(refusal) => refusal,
+        };
+        refused(request.format, refusal, None)
+    }
+
+    /// Everything that is refused without a look into the payload.
+    fn admit(&self, request: &Request<'_>) -> Result<Operation, Refusal> {
+        match request.envelope {
+            Ok(()) => {}
+            Err(EnvelopeFault::Retained) => {
+                return Err(Refusal::invalid_request(Reason::Retained, "a request must not be published with RETAIN"));
+            }
+            Err(EnvelopeFault::ForeignResponseTopic) => {
+                let text = "the Response Topic must be a topic below the client's own, without wildcards";
+                return Err(Refusal::invalid_request(Reason::ForeignResponseTopic, text));
+            }
+            Err(EnvelopeFault::Overloaded { retry_after }) => return Err(Refusal::overloaded(retry_after)),
+        }
+        if request.payload.len() > self.settings.max_payload {
+            let text = format!("the payload is larger than {} bytes", self.settings.max_payload);
+            return Err(Refusal::invalid_request(Reason::Oversized, text));
+        }
+        request
+            .operation
+            .parse()
+            .map_err(|_| Refusal::invalid_request(Reason::UnknownOperation, "the operation of the topic is not supported"))
+    }
+}
+
+fn refused(format: Format, refusal: Refusal, state: Option<&str>) -> Reply {
+    Reply { payload: oauth::encode(format, Response::Error(&refusal), state), decision: Decision::Refused(refusal) }
+}

@@ -1,0 +1,267 @@
+//! Signed JWTs (RFC 7519, RFC 7515) by the jsonwebtoken crate, with ed25519-dalek underneath.
+//!
+//! jsonwebtoken asks a process-wide provider for a signer at each call and hands it only the bytes of an `EncodingKey`. Deriving the key from
+//! those bytes would double the cost of a token, so the key of the call in progress waits in a thread-local for the factory to take.
+
+use std::cell::RefCell;
+use std::sync::{Arc, Once};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
+use jsonwebtoken::errors::{Error, ErrorKind};
+use jsonwebtoken::signature::{self, Signer, Verifier};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{JwkSet, SigningKey};
+
+/// Why a JWT was not signed or not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JwtError {
+    /// It is not three base64url parts with a JSON header.
+    #[error("the token is not a JWT")]
+    Malformed,
+    /// The header asks for something that must not be ignored or is not accepted.
+    #[error("the token's header has {0}")]
+    Header(String),
+    /// No key of the set has the header's `kid`.
+    #[error("no key of the JWK Set has the token's kid {0}")]
+    UnknownKey(String),
+    /// The signature or a registered claim does not hold.
+    #[error("the token is not valid: {0}")]
+    Invalid(String),
+}
+
+impl From<Error> for JwtError {
+    fn from(error: Error) -> Self {
+        Self::Invalid(match error.kind() {
+            ErrorKind::InvalidSignature => "its signature does not verify".into(),
+            ErrorKind::MissingRequiredClaim(claim) => format!("it lacks the claim {claim}"),
+            ErrorKind::ExpiredSignature => "it has expired".into(),
+            ErrorKind::ImmatureSignature => "it is not valid yet".into(),
+            ErrorKind::InvalidIssuer => "it has another issuer".into(),
+            ErrorKind::InvalidAudience => "it is for another audience".into(),
+            kind => format!("{kind:?}"),
+        })
+    }
+}
+
+/// Signs `claims` as a compact JWS with the header `{"typ", "alg": "EdDSA", "kid"}`.
+///
+/// # Errors
+/// If the claims do not serialise to JSON.
+pub fn sign<T: Serialize>(typ: &str, claims: &T, key: &Arc<SigningKey>) -> Result<String, JwtError> {
+    install_provider();
+    let mut header = Header::new(Algorithm::EdDSA);
+    header.typ = Some(typ.to_owned());
+    header.kid = Some(key.kid().to_owned());
+    SIGNING.replace(Some(key.clone()));
+    let token = jsonwebtoken::encode(&header, claims, &EncodingKey::from_ed_der(&[]));
+    SIGNING.take();
+    Ok(token?)
+}
+
+/// Checks the signature of `token` by the key of `keys` that its `kid` names, its `typ`, `iss`, `aud` and `exp`, and returns its claims.
+///
+/// `now` in seconds since the epoch; no leeway is given. A `crit` header is refused (RFC 7515 section 4.1.11): nothing it could name is understood.
+///
+/// # Errors
+/// [`JwtError`] says which check failed.
+pub fn verify<T: DeserializeOwned>(
+    token: &str,
+    typ: &str,
+    issuer: &str,
+    audience: Option<&str>,
+    keys: &JwkSet,
+    now: u64,
+) -> Result<T, JwtError> {
+    install_provider();
+    let header: serde_json::Value = part(token, 0)?;
+    let text = |name: &str| header.get(name).and_then(serde_json::Value::as_str);
+    if header.get("crit").is_some() {
+        return Err(JwtError::Header("a crit member".into()));
+    }
+    if !text("typ").is_some_and(|found| found.eq_ignore_ascii_case(typ)) {
+        return Err(JwtError::Header(format!("a typ other than {typ}")));
+    }
+    let kid = text("kid").ok_or_else(|| JwtError::Header("no kid".into()))?;
+    let key = keys.find(kid).ok_or_else(|| JwtError::UnknownKey(kid.to_owned()))?;
+    let mut validation = Validation::new(Algorithm::EdDSA);
+    // jsonwebtoken would read the clock; the core has none, so the two times are judged below.
+    validation.validate_exp = false;
+    validation.set_required_spec_claims(&["iss", "aud", "exp"]);
+    validation.set_issuer(&[issuer]);
+    match audience {
+        Some(audience) => validation.set_audience(&[audience]),
+        None => validation.validate_aud = false,
+    }
+    let claims = jsonwebtoken::decode::<serde_json::Value>(token, &DecodingKey::from_ed_der(key.x()), &validation)?.claims;
+    let time = |name: &str| claims.get(name).and_then(serde_json::Value::as_u64);
+    if time("exp").is_none_or(|exp| exp <= now) {
+        return Err(JwtError::Invalid("it has expired".into()));
+    }
+    if time("nbf").is_some_and(|nbf| nbf > now) {
+        return Err(JwtError::Invalid("it is not valid yet".into()));
+    }
+    serde_json::from_value(claims).map_err(|error| JwtError::Invalid(error.to_string()))
+}
+
+/// The header and the claims of a JWT, as they are: nothing is checked. For showing to people only.
+///
+/// # Errors
+/// [`JwtError::Malformed`].
+pub fn decode_unverified(token: &str) -> Result<(serde_json::Value, serde_json::Value), JwtError> {
+    Ok((part(token, 0)?, part(token, 1)?))
+}
+
+fn part(token: &str, index: usize) -> Result<serde_json::Value, JwtError> {
+    if token.split('.').count() != 3 {
+        return Err(JwtError::Malformed);
+    }
+    let part = token.split('.').nth(index).ok_or(JwtError::Malformed)?;
+    let json = URL_SAFE_NO_PAD.decode(part).map_err(|_| JwtError::Malformed)?;
+    serde_json::from_slice(&json).map_err(|_| JwtError::Malformed)
+}
+
+thread_local! {
+    /// The key of the [`sign`] call in progress on this thread.
+    static SIGNING: RefCell<Option<Arc<SigningKey>>> = const { RefCell::new(None) };
+}
+
+fn install_provider() {
+    static PROVIDER: CryptoProvider =
+        CryptoProvider { signer_factory: signer, verifier_factory: verifier, key_utils: KeyUtils::new_unimplemented() };
+    static INSTALL: Once = Once::new();
+    // A second installation can only be this same provider: nothing else in the process uses jsonwebtoken.
+    INSTALL.call_once(|| {
+        let _ = PROVIDER.install_default();
+    });
+}
+
+fn signer(algorithm: &Algorithm, _: &EncodingKey) -> Result<Box<dyn JwtSigner>, Error> {
+    match (algorithm, SIGNING.take()) {
+        (Algorithm::EdDSA, Some(key)) => Ok(Box::new(EdDsaSigner(key))),
+        _ => Err(ErrorKind::InvalidAlgorithm.into()),
+    }
+}
+
+fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Error> {
+    let Algorithm::EdDSA = algorithm else { return Err(ErrorKind::InvalidAlgorithm.into()) };
+    let x: &[u8; 32] = key.try_get_as_bytes()?.try_into().map_err(|_| ErrorKind::InvalidEddsaKey)?;
+    let key = ed25519_dalek::VerifyingKey::from_bytes(x).map_err(|_| ErrorKind::InvalidEddsaKey)?;
+    Ok(Box::new(EdDsaVerifier(key)))
+}
+
+struct EdDsaSigner(Arc<SigningKey>);
+
+impl Signer<Vec<u8>> for EdDsaSigner {
+    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
+        Ok(self.0.sign(message).to_vec())
+    }
+}
+
+impl JwtSigner for EdDsaSigner {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::EdDSA
+    }
+}
+
+struct EdDsaVerifier(ed25519_dalek::VerifyingKey);
+
+impl Verifier<Vec<u8>> for EdDsaVerifier {
+    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), signature::Error> {
+        let signature = ed25519_dalek::Signature::from_slice(signature).map_err(|_| signature::Error::new())?;
+        self.0.verify_strict(message, &signature).map_err(|_| signature::Error::new())
+    }
+}
+
+impl JwtVerifier for EdDsaVerifier {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::EdDSA
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    fn rfc_8037_key() -> Arc<SigningKey> {
+        let seed = URL_SAFE_NO_PAD.decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A").unwrap();
+        Arc::new(SigningKey::from_seed(&Zeroizing::new(seed.try_into().unwrap())))
+    }
+
+    fn keys(key: &SigningKey) -> JwkSet {
+        JwkSet { keys: vec![key.public().clone()] }
+    }
+
+    fn claims() -> Value {
+        json!({"iss": "https://as", "aud": "rs", "exp": 200, "nbf": 100})
+    }
+
+    fn verdict(token: &str, now: u64) -> Result<Value, JwtError> {
+        verify(token, "at+jwt", "https://as", Some("rs"), &keys(&rfc_8037_key()), now)
+    }
+
+    #[test]
+    fn signs_the_vector_of_rfc_8037() {
+        let signature = rfc_8037_key().sign(b"eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc");
+        let expected = "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
+        assert_eq!(URL_SAFE_NO_PAD.encode(signature), expected);
+    }
+
+    #[test]
+    fn verifies_what_it_signed() {
+        let token = sign("at+jwt", &claims(), &rfc_8037_key()).unwrap();
+        assert_eq!(verdict(&token, 150), Ok(claims()));
+        let (header, _) = decode_unverified(&token).unwrap();
+        assert_eq!(header, json!({"typ": "at+jwt", "alg": "EdDSA", "kid": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"}));
+    }
+
+    #[test]
+    fn deny_times_signatures_and_claims() {
+        let key = rfc_8037_key();
+        let token = sign("at+jwt", &claims(), &key).unwrap();
+        assert!(verdict(&token, 200).is_err());
+        assert!(verdict(&token, 99).is_err());
+        let mut forged = token.clone();
+        let last = forged.pop().unwrap();
+        forged.push(if last == 'A' { 'Q' } else { 'A' });
+        assert!(verdict(&forged, 150).is_err());
+        for (member, value) in [("iss", json!("https://other")), ("aud", json!("other")), ("iss", Value::Null), ("exp", json!("200"))] {
+            let mut claims = claims();
+            claims[member] = value;
+            assert!(verdict(&sign("at+jwt", &claims, &key).unwrap(), 150).is_err(), "{member}");
+        }
+        assert!(verdict(&sign("JWT", &claims(), &key).unwrap(), 150).is_err());
+        let other = Arc::new(SigningKey::from_seed(&Zeroizing::new([1; 32])));
+        assert!(matches!(verdict(&sign("at+jwt", &claims(), &other).unwrap(), 150), Err(JwtError::UnknownKey(_))));
+    }
+
+    #[test]
+    fn deny_hostile_headers() {
+        let key = rfc_8037_key();
+        let forge = |header: Value| {
+            let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+            let message = format!("{}.{}", encode(&header), encode(&claims()));
+            let signature = key.sign(message.as_bytes());
+            format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+        };
+        assert!(verdict(&forge(json!({"typ": "at+jwt", "alg": "EdDSA", "kid": key.kid()})), 150).is_ok());
+        for header in [
+            json!({"typ": "at+jwt", "alg": "none", "kid": key.kid()}),
+            json!({"typ": "at+jwt", "alg": "HS256", "kid": key.kid()}),
+            json!({"typ": "at+jwt", "alg": "EdDSA"}),
+            json!({"typ": "at+jwt", "alg": "EdDSA", "kid": key.kid(), "crit": ["x"], "x": 1}),
+            json!({"alg": "EdDSA", "kid": key.kid()}),
+        ] {
+            assert!(verdict(&forge(header.clone()), 150).is_err(), "{header}");
+        }
+        for token in ["", ".", "..", "a.b", "a.b.c.d", "!.!.!"] {
+            assert!(verdict(token, 150).is_err(), "{token}");
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The `credgate` binary.
+
+fn main() {}

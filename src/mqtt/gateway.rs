@@ -1,0 +1,273 @@
+//! From a PUBLISH to the PUBLISH that answers it. One for each link, over the same engine.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::Serialize;
+use tracing::{debug, info, warn};
+
+use super::{Counters, Topics};
+use crate::clients::Channel;
+use crate::clock::UnixTime;
+use crate::endpoint::{Decision, Engine, EnvelopeFault, Reply, Request};
+use crate::oauth::{Format, Refusal};
+use crate::token::TokenEntropy;
+
+/// Seconds a response may wait in a broker.
+const RESPONSE_EXPIRY: u32 = 60;
+/// Seconds after which a device that met full queues may try again.
+const RETRY_AFTER: u32 = 5;
+
+/// The quality of service of a PUBLISH. Answers use no more than 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QoS {
+    /// 0
+    AtMostOnce,
+    /// 1, and 2 in a request
+    AtLeastOnce,
+}
+
+/// Which link it is, for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkKind {
+    /// The link to a broker of the user's own.
+    Broker,
+    /// The embedded broker.
+    EmbeddedBroker,
+}
+
+impl LinkKind {
+    /// The word in the log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Broker => "broker",
+            Self::EmbeddedBroker => "embedded-broker",
+        }
+    }
+}
+
+/// Where the time comes from; the daemon reads the system clock.
+pub type ClockSource = Arc<dyn Fn() -> UnixTime + Send + Sync>;
+
+/// A PUBLISH that a link received.
+#[derive(Debug, Clone, Copy)]
+pub struct Inbound<'a> {
+    /// Topic Name.
+    pub topic: &'a str,
+    /// Payload.
+    pub payload: &'a [u8],
+    /// RETAIN as the publisher set it (a broker must be subscribed to with Retain As Published for that).
+    pub retain: bool,
+    /// QoS of the request.
+    pub qos: QoS,
+    /// Response Topic.
+    pub response_topic: Option<&'a str>,
+    /// Correlation Data.
+    pub correlation_data: Option<&'a [u8]>,
+}
+
+/// A PUBLISH that a link is to send; never retained.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outbound {
+    /// Topic Name.
+    pub topic: String,
+    /// Payload.
+    pub payload: Vec<u8>,
+    /// QoS.
+    pub qos: QoS,
+    /// Content Type.
+    pub content_type: &'static str,
+    /// Payload Format Indicator: UTF-8 text.
+    pub is_utf8: bool,
+    /// Correlation Data.
+    pub correlation_data: Option<Vec<u8>>,
+    /// Message Expiry Interval, in seconds.
+    pub expiry: u32,
+}
+
+/// A retained message of the gateway: JSON, QoS 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announcement {
+    /// Topic Name.
+    pub topic: String,
+    /// Payload.
+    pub payload: Vec<u8>,
+    /// Content Type.
+    pub content_type: &'static str,
+}
+
+/// The gateway's state on `{p}/as/status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Serving.
+    Online,
+    /// Not serving; the Will says it when nobody else can.
+    Offline,
+}
+
+/// The meaning of messages on one link.
+pub struct Gateway {
+    engine: Arc<Engine>,
+    topics: Topics,
+    channel: Channel,
+    link: LinkKind,
+    clock: ClockSource,
+    counters: Counters,
+}
+
+impl Gateway {
+    /// A gateway for one link.
+    #[must_use]
+    pub fn new(engine: Arc<Engine>, topics: Topics, channel: Channel, link: LinkKind, clock: ClockSource) -> Self {
+        Self { engine, topics, channel, link, clock, counters: Counters::default() }
+    }
+
+    /// The topics.
+    #[must_use]
+    pub fn topics(&self) -> &Topics {
+        &self.topics
+    }
+
+    /// The engine.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The link's counters.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> UnixTime {
+        (self.clock)()
+    }
+
+    /// Answers a request; `None` if the message is no request. Takes the time of one signature and never waits.
+    #[must_use]
+    pub fn answer(&self, inbound: &Inbound<'_>) -> Option<Outbound> {
+        self.respond(inbound, None)
+    }
+
+    /// Answers a request `temporarily_unavailable` without a look at its payload; `None` if the message is no request.
+    #[must_use]
+    pub fn answer_overloaded(&self, inbound: &Inbound<'_>) -> Option<Outbound> {
+        self.respond(inbound, Some(EnvelopeFault::Overloaded { retry_after: RETRY_AFTER }))
+    }
+
+    fn respond(&self, inbound: &Inbound<'_>, fault: Option<EnvelopeFault>) -> Option<Outbound> {
+        let started = Instant::now();
+        let Some(topic) = self.topics.parse_request(inbound.topic) else {
+            self.counters.count_ignored();
+            debug!(link = self.link.as_str(), topic = inbound.topic, "message is no request");
+            return None;
+        };
+        let own_response_topic = inbound.response_topic.filter(|response| self.topics.allows_response(&topic.client_id, response));
+        let fault = fault
+            .or(inbound.retain.then_some(EnvelopeFault::Retained))
+            .or((inbound.response_topic.is_some() && own_response_topic.is_none()).then_some(EnvelopeFault::ForeignResponseTopic));
+        let request = Request {
+            client_id: &topic.client_id,
+            operation: topic.operation,
+            format: topic.format,
+            payload: inbound.payload,
+            channel: self.channel,
+            envelope: fault.map_or(Ok(()), Err),
+        };
+        let reply = match entropy() {
+            Ok(entropy) => self.engine.handle(&request, self.now(), entropy),
+            Err(error) => {
+                warn!(%error, "the operating system gives no random bytes");
+                let refusal = Refusal::internal("no random bytes");
+                let payload = crate::oauth::encode(topic.format, crate::oauth::Response::Error(&refusal), None);
+                Reply { payload, decision: Decision::Refused(refusal) }
+            }
+        };
+        let overloaded = matches!(fault, Some(EnvelopeFault::Overloaded { .. }));
+        self.counters.count_answer(reply.decision.is_accepted(), overloaded);
+        self.log(&request, &reply.decision, started);
+        let verdict = if reply.decision.is_accepted() { "accepted" } else { "rejected" };
+        Some(Outbound {
+            topic: own_response_topic.map_or_else(|| format!("{}/{verdict}", inbound.topic), str::to_owned),
+            payload: reply.payload,
+            qos: inbound.qos,
+            content_type: topic.format.content_type(),
+            is_utf8: topic.format == Format::Json,
+            correlation_data: inbound.correlation_data.map(<[u8]>::to_vec),
+            expiry: RESPONSE_EXPIRY,
+        })
+    }
+
+    /// One line a decision. `client_id` and `operation` come from the topic, whose alphabet is checked for the first and bounded by MQTT for the second.
+    fn log(&self, request: &Request<'_>, decision: &Decision, started: Instant) {
+        let duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let (client_id, operation, link) = (request.client_id.as_str(), request.operation, self.link.as_str());
+        match decision {
+            Decision::Issued { jti, audience, scope, lifetime } => {
+                info!(
+                    client_id,
+                    operation,
+                    outcome = "accepted",
+                    reason = "ok",
+                    duration_us,
+                    link,
+                    jti,
+                    audience,
+                    scope,
+                    lifetime,
+                    "token issued"
+                );
+            }
+            Decision::Refused(refusal) => {
+                let (error, reason) = (refusal.code().name(), refusal.reason().name());
+                info!(client_id, operation, outcome = "rejected", reason, duration_us, link, error, "request refused");
+            }
+        }
+    }
+
+    /// The retained messages that a link publishes when it is up: metadata, JWK Set and, last, the status.
+    #[must_use]
+    pub fn announcements(&self) -> Vec<Announcement> {
+        let metadata = self.engine.metadata(self.topics.prefix(), self.channel);
+        vec![
+            Announcement {
+                topic: self.topics.metadata(),
+                payload: serde_json::to_vec(&metadata).unwrap_or_default(),
+                content_type: "application/json",
+            },
+            Announcement {
+                topic: self.topics.jwks(),
+                payload: self.engine.keys().jwk_set().to_json(),
+                content_type: "application/jwk-set+json",
+            },
+            self.status(Status::Online),
+        ]
+    }
+
+    /// The retained status; the link's Will is the one that says `offline`.
+    #[must_use]
+    pub fn status(&self, status: Status) -> Announcement {
+        #[derive(Serialize)]
+        struct Document {
+            state: Status,
+            version: &'static str,
+        }
+        let document = Document { state: status, version: env!("CARGO_PKG_VERSION") };
+        Announcement {
+            topic: self.topics.status(),
+            payload: serde_json::to_vec(&document).unwrap_or_default(),
+            content_type: "application/json",
+        }
+    }
+}
+
+fn entropy() -> Result<TokenEntropy, getrandom::Error> {
+    let mut bytes = TokenEntropy::default();
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}

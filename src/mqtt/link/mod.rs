@@ -1,0 +1,1 @@
+//! The link to a broker of the user's own, by rumqttc.

@@ -1,0 +1,12 @@
+//! MQTT: what a message means and what answers it. The links below it move messages and decide nothing.
+
+#[cfg(feature = "embedded-broker")]
+pub mod broker;
+mod counters;
+mod gateway;
+pub mod link;
+mod topics;
+
+pub use counters::{Counters, CountersSnapshot};
+pub use gateway::{Announcement, ClockSource, Gateway, Inbound, LinkKind, Outbound, QoS, Status};
+pub use topics::{RequestTopic, Topics};

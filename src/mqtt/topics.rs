@@ -1,0 +1,164 @@
+//! Topic names (protocol section 1).
+
+use crate::oauth::{ClientId, Format, InvalidWord};
+
+/// The topics below one prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topics {
+    prefix: Box<str>,
+}
+
+/// The parts of a request topic that name who asks for what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestTopic<'a> {
+    /// The client.
+    pub client_id: ClientId,
+    /// The operation, as it stands.
+    pub operation: &'a str,
+    /// The format.
+    pub format: Format,
+}
+
+impl Topics {
+    /// The topics below `prefix`.
+    ///
+    /// # Errors
+    /// If the prefix could not begin a topic name, or begins with `$`, which brokers keep for themselves.
+    pub fn new(prefix: &str) -> Result<Self, InvalidWord> {
+        let valid = (1..=256).contains(&prefix.len())
+            && !prefix.starts_with('$')
+            && prefix.split('/').all(|level| !level.is_empty() && !level.contains(['+', '#']) && !level.chars().any(char::is_control));
+        if valid {
+            Ok(Self { prefix: prefix.into() })
+        } else {
+            Err(InvalidWord::new("a topic prefix", "non-empty levels without wildcards that do not begin with $: oauth2/v1"))
+        }
+    }
+
+    /// The prefix.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// The filter of all requests.
+    #[must_use]
+    pub fn request_filter(&self) -> String {
+        format!("{}/client/+/+/+", self.prefix)
+    }
+
+    /// The topic of a request.
+    #[must_use]
+    pub fn request(&self, client_id: &ClientId, operation: &str, format: Format) -> String {
+        format!("{}/client/{client_id}/{operation}/{}", self.prefix, format.as_str())
+    }
+
+    /// What stands before all topics of a client: `{p}/client/{client_id}/`.
+    #[must_use]
+    pub fn client_root(&self, client_id: &ClientId) -> String {
+        format!("{}/client/{client_id}/", self.prefix)
+    }
+
+    /// What stands before all topics of the gateway: `{p}/as/`.
+    #[must_use]
+    pub fn server_root(&self) -> String {
+        format!("{}/as/", self.prefix)
+    }
+
+    /// The retained metadata (RFC 8414).
+    #[must_use]
+    pub fn metadata(&self) -> String {
+        format!("{}/as/metadata", self.prefix)
+    }
+
+    /// The retained JWK Set (RFC 7517).
+    #[must_use]
+    pub fn jwks(&self) -> String {
+        format!("{}/as/jwks", self.prefix)
+    }
+
+    /// The retained status.
+    #[must_use]
+    pub fn status(&self) -> String {
+        format!("{}/as/status", self.prefix)
+    }
+
+    /// Reads a request topic; `None` for any other topic.
+    #[must_use]
+    pub fn parse_request<'a>(&self, topic: &'a str) -> Option<RequestTopic<'a>> {
+        let rest = topic.strip_prefix(self.prefix.as_ref())?.strip_prefix("/client/")?;
+        let mut levels = rest.split('/');
+        let (client_id, operation, format) = (levels.next()?, levels.next()?, levels.next()?);
+        if levels.next().is_some() {
+            return None;
+        }
+        Some(RequestTopic { client_id: client_id.parse().ok()?, operation, format: format.parse().ok()? })
+    }
+
+    /// Whether an answer to that client may go to `topic`: below the client's own topics, a topic name, and no request topic.
+    #[must_use]
+    pub fn allows_response(&self, client_id: &ClientId, topic: &str) -> bool {
+        topic.len() <= 512
+            && topic.strip_prefix(&self.client_root(client_id)).is_some_and(|rest| !rest.is_empty())
+            && !topic.contains(['+', '#', '\0'])
+            && self.parse_request(topic).is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topics() -> Topics {
+        Topics::new("oauth2/v1").unwrap()
+    }
+
+    #[test]
+    fn reads_request_topics_only() {
+        let topic = topics().parse_request("oauth2/v1/client/dev1/token/cbor").unwrap();
+        assert_eq!((topic.client_id.as_str(), topic.operation, topic.format), ("dev1", "token", Format::Cbor));
+        for other in [
+            "oauth2/v1/client/dev1/token/json/accepted",
+            "oauth2/v1/client/dev1/token",
+            "oauth2/v1/client/dev1/token/xml",
+            "oauth2/v1/client/dev.1/token/json",
+            "oauth2/v1/client//token/json",
+            "oauth2/v1x/client/dev1/token/json",
+            "oauth2/v1/as/jwks",
+            "x/oauth2/v1/client/dev1/token/json",
+            "",
+        ] {
+            assert!(topics().parse_request(other).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn deny_foreign_response_topics() {
+        let id: ClientId = "dev1".parse().unwrap();
+        for own in ["oauth2/v1/client/dev1/x", "oauth2/v1/client/dev1/token/json/accepted", "oauth2/v1/client/dev1/a/b/c/d"] {
+            assert!(topics().allows_response(&id, own), "{own}");
+        }
+        for foreign in [
+            "oauth2/v1/client/dev2/x",
+            "oauth2/v1/client/dev1",
+            "oauth2/v1/client/dev1/",
+            "oauth2/v1/client/dev11/x",
+            "oauth2/v1/client/dev1/+",
+            "oauth2/v1/client/dev1/#",
+            "oauth2/v1/as/jwks",
+            "a",
+            "",
+            // would come back as a request
+            "oauth2/v1/client/dev1/token/json",
+        ] {
+            assert!(!topics().allows_response(&id, foreign), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn deny_bad_prefixes() {
+        for prefix in ["", "/", "a/", "/a", "a//b", "$SYS/a", "a/+", "a/#", "a\u{0}"] {
+            assert!(Topics::new(prefix).is_err(), "{prefix:?}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Closed sets of the protocol, each value with its JSON word and its CBOR number.
+
+macro_rules! codes {
+    ($(#[$outer:meta])* $enum:ident { $($(#[$doc:meta])* $variant:ident = $name:literal, $number:literal;)+ }) => {
+        $(#[$outer])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $enum { $($(#[$doc])* $variant,)+ }
+
+        impl $enum {
+            /// Every value.
+            pub const ALL: &'static [$enum] = &[$($enum::$variant,)+];
+
+            /// The word used in JSON.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $($enum::$variant => $name,)+ }
+            }
+
+            /// The number used in CBOR.
+            #[must_use]
+            pub const fn number(self) -> i64 {
+                match self { $($enum::$variant => $number,)+ }
+            }
+
+            /// The value of that JSON word.
+            #[must_use]
+            pub fn from_name(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|value| value.name() == name)
+            }
+
+            /// The value of that CBOR number.
+            #[must_use]
+            pub fn from_number(number: i64) -> Option<Self> {
+                Self::ALL.iter().copied().find(|value| value.number() == number)
+            }
+        }
+    };
+}
+
+codes! {
+    /// An error code (RFC 6749 section 5.2, RFC 9200 Table 3). Numbers below -65536 are private use.
+    ErrorCode {
+        /// The request is malformed, lacks a parameter or repeats one.
+        InvalidRequest = "invalid_request", 1;
+        /// Client authentication failed.
+        InvalidClient = "invalid_client", 2;
+        /// The grant is invalid.
+        InvalidGrant = "invalid_grant", 3;
+        /// The client may not use this grant type.
+        UnauthorizedClient = "unauthorized_client", 4;
+        /// The grant type is not supported.
+        UnsupportedGrantType = "unsupported_grant_type", 5;
+        /// The scope is malformed, unknown or not granted.
+        InvalidScope = "invalid_scope", 6;
+        /// The proof-of-possession key cannot be used.
+        UnsupportedPopKey = "unsupported_pop_key", 7;
+        /// The client and the resource server share no ACE profile.
+        IncompatibleAceProfiles = "incompatible_ace_profiles", 8;
+        /// The gateway cannot answer now; MQTT has no status line to say so.
+        TemporarilyUnavailable = "temporarily_unavailable", -65_537;
+        /// The gateway failed; MQTT has no status line to say so.
+        ServerError = "server_error", -65_538;
+        /// The audience is unknown, not allowed or cannot be told (RFC 8707 section 2).
+        InvalidTarget = "invalid_target", -65_539;
+    }
+}
+
+codes! {
+    /// A grant type (RFC 6749; numbers of RFC 9200 Table 1).
+    GrantType {
+        /// RFC 6749 section 4.3.
+        Password = "password", 0;
+        /// RFC 6749 section 4.1.
+        AuthorizationCode = "authorization_code", 1;
+        /// RFC 6749 section 4.4; the one that is served.
+        ClientCredentials = "client_credentials", 2;
+        /// RFC 6749 section 6.
+        RefreshToken = "refresh_token", 3;
+    }
+}
+
+codes! {
+    /// A token type (numbers of RFC 9200 Table 4).
+    TokenType {
+        /// RFC 6750.
+        Bearer = "Bearer", 1;
+        /// Proof of possession, RFC 9200 section 3.
+        Pop = "PoP", 2;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_those_of_the_registry() {
+        // RFC 9200 Table 3.
+        for (name, number) in [
+            ("invalid_request", 1),
+            ("invalid_client", 2),
+            ("invalid_grant", 3),
+            ("unauthorized_client", 4),
+            ("unsupported_grant_type", 5),
+            ("invalid_scope", 6),
+            ("unsupported_pop_key", 7),
+            ("incompatible_ace_profiles", 8),
+        ] {
+            assert_eq!(ErrorCode::from_name(name).map(ErrorCode::number), Some(number));
+        }
+        // RFC 9200 Table 1.
+        for (name, number) in [("password", 0), ("authorization_code", 1), ("client_credentials", 2), ("refresh_token", 3)] {
+            assert_eq!(GrantType::from_name(name).map(GrantType::number), Some(number));
+        }
+        // RFC 9200 Table 4.
+        for (name, number) in [("Bearer", 1), ("PoP", 2)] {
+            assert_eq!(TokenType::from_name(name).map(TokenType::number), Some(number));
+        }
+    }
+}

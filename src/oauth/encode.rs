@@ -1,0 +1,135 @@
+//! Answers to the wire. CBOR is deterministic (RFC 8949 section 4.2.1).
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use super::{Format, Param, Refusal, ScopeSet, TokenType};
+
+/// An answer of the token endpoint.
+#[derive(Debug, Clone, Copy)]
+pub enum Response<'a> {
+    /// RFC 6749 section 5.1.
+    Token(TokenResponse<'a>),
+    /// RFC 6749 section 5.2.
+    Error(&'a Refusal),
+}
+
+/// The members of a successful answer (RFC 6749 section 5.1).
+#[derive(Debug, Clone, Copy)]
+pub struct TokenResponse<'a> {
+    /// The token, in its own serialisation.
+    pub access_token: &'a str,
+    /// Always sent: in ACE the default would be PoP.
+    pub token_type: TokenType,
+    /// Seconds from now; always sent.
+    pub expires_in: u64,
+    /// Sent when it differs from what was asked for.
+    pub scope: Option<&'a ScopeSet>,
+}
+
+/// Encodes an answer, with the request's `state` if it had one.
+#[must_use]
+pub fn encode(format: Format, response: Response<'_>, state: Option<&str>) -> Vec<u8> {
+    let mut members = Vec::with_capacity(5);
+    match response {
+        Response::Token(token) => {
+            members.push((Param::AccessToken, Member::Opaque(token.access_token)));
+            members.push((Param::TokenType, Member::Code(token.token_type.name(), token.token_type.number())));
+            members.push((Param::ExpiresIn, Member::Seconds(token.expires_in)));
+            members.extend(token.scope.map(|scope| (Param::Scope, Member::Text(scope.to_string()))));
+        }
+        Response::Error(refusal) => {
+            members.push((Param::Error, Member::Code(refusal.code().name(), refusal.code().number())));
+            if !refusal.description().is_empty() {
+                members.push((Param::ErrorDescription, Member::Text(refusal.description().to_owned())));
+            }
+            members.extend(refusal.retry_after().map(|seconds| (Param::RetryAfter, Member::Seconds(seconds.into()))));
+        }
+    }
+    members.extend(state.map(|state| (Param::State, Member::Text(state.to_owned()))));
+    // Neither serialiser can fail: every key is text or an integer, and the writer is memory.
+    match format {
+        Format::Json => serde_json::to_vec(&Members { format, members }).unwrap_or_default(),
+        Format::Cbor => {
+            members.sort_by_key(|(param, _)| param.key().map(|key| (key < 0, key.unsigned_abs())));
+            serde_cbor::to_vec(&Members { format, members }).unwrap_or_default()
+        }
+    }
+}
+
+enum Member<'a> {
+    Text(String),
+    /// Text in JSON, a byte string in CBOR.
+    Opaque(&'a str),
+    /// A word in JSON, a number in CBOR.
+    Code(&'static str, i64),
+    Seconds(u64),
+}
+
+struct Members<'a> {
+    format: Format,
+    members: Vec<(Param, Member<'a>)>,
+}
+
+impl Serialize for Members<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.members.len()))?;
+        for (param, member) in &self.members {
+            match self.format {
+                Format::Json => map.serialize_key(param.name())?,
+                Format::Cbor => map.serialize_key(&param.key())?,
+            }
+            match (self.format, member) {
+                (_, Member::Text(text)) => map.serialize_value(text)?,
+                (Format::Json, Member::Opaque(text)) => map.serialize_value(text)?,
+                (Format::Cbor, Member::Opaque(text)) => map.serialize_value(serde_bytes::Bytes::new(text.as_bytes()))?,
+                (Format::Json, Member::Code(name, _)) => map.serialize_value(name)?,
+                (Format::Cbor, Member::Code(_, number)) => map.serialize_value(number)?,
+                (_, Member::Seconds(seconds)) => map.serialize_value(seconds)?,
+            }
+        }
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ErrorCode, Reason};
+    use super::*;
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn an_error_alone_is_three_bytes_and_a_map() {
+        let refusal = Refusal::new(ErrorCode::InvalidClient, Reason::WrongSecret, "");
+        assert_eq!(hex(&encode(Format::Cbor, Response::Error(&refusal), None)), "a1181e02");
+    }
+
+    #[test]
+    fn a_token_in_cbor_has_its_keys_in_order_and_its_type_marked() {
+        let scope: ScopeSet = "a".parse().unwrap();
+        let token = TokenResponse { access_token: "abc", token_type: TokenType::Bearer, expires_in: 300, scope: Some(&scope) };
+        assert_eq!(
+            hex(&encode(Format::Cbor, Response::Token(token), Some("7"))),
+            "a501436162630219012c0961611 81c6137182201".replace(' ', "")
+        );
+    }
+
+    #[test]
+    fn private_keys_come_last_in_cbor() {
+        let bytes = encode(Format::Cbor, Response::Error(&Refusal::overloaded(5)), Some("7"));
+        assert!(hex(&bytes).ends_with("3a0001000105"));
+        let value: serde_cbor::Value = serde_cbor::from_slice(&bytes).unwrap();
+        assert_eq!(serde_cbor::to_vec(&value).unwrap(), bytes, "deterministic");
+    }
+
+    #[test]
+    fn json_uses_the_names() {
+        let refusal = Refusal::invalid_client(Reason::UnknownClient);
+        assert_eq!(
+            encode(Format::Json, Response::Error(&refusal), Some("7")),
+            br#"{"error":"invalid_client","error_description":"client authentication failed","state":"7"}"#
+        );
+    }
+}

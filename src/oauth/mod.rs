@@ -1,0 +1,17 @@
+//! The words of RFC 6749, RFC 7591 and RFC 9200, and their two wire forms, JSON and CBOR.
+//!
+//! Names nothing else of this crate. Parameter names stand in [`Param`]'s table alone.
+
+mod codes;
+mod decode;
+mod encode;
+mod params;
+mod refusal;
+mod words;
+
+pub use codes::{ErrorCode, GrantType, TokenType};
+pub use decode::{ClientCredential, MalformedRequest, TokenRequest, decode_token_request};
+pub use encode::{Response, TokenResponse, encode};
+pub use params::Param;
+pub use refusal::{Reason, Refusal};
+pub use words::{ClientId, Format, InvalidWord, Operation, ScopeSet, ScopeToken, Secret};

@@ -1,0 +1,145 @@
+//! Why a request is refused: what the device is told, and what the operator is told.
+
+use std::borrow::Cow;
+
+use super::ErrorCode;
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal;)+) => {
+        /// The reason code of a refusal in log, counters and audit. The device sees only the [`ErrorCode`].
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Reason { $($(#[$doc])* $variant,)+ }
+
+        impl Reason {
+            /// Every reason.
+            pub const ALL: &'static [Reason] = &[$(Reason::$variant,)+];
+
+            /// The stable word for logs and programs.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Reason::$variant => $name,)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The payload is not well-formed JSON or CBOR, or something follows its end.
+    Malformed = "malformed";
+    /// The payload is larger than the configured limit.
+    Oversized = "oversized";
+    /// The payload nests deeper, or holds more parameters, than a request ever needs.
+    TooComplex = "too_complex";
+    /// A parameter stands twice.
+    RepeatedParameter = "repeated_parameter";
+    /// A required parameter is missing.
+    MissingParameter = "missing_parameter";
+    /// A parameter has a value of the wrong type or form.
+    InvalidParameter = "invalid_parameter";
+    /// The request was published with RETAIN.
+    Retained = "retained";
+    /// The Response Topic lies outside the client's own topics.
+    ForeignResponseTopic = "foreign_response_topic";
+    /// The payload's client_id is not the topic's.
+    ClientIdMismatch = "client_id_mismatch";
+    /// The topic names an operation that is not served.
+    UnknownOperation = "unknown_operation";
+    /// The grant type is not client_credentials.
+    UnsupportedGrantType = "unsupported_grant_type";
+    /// More than one client authentication method was used.
+    SeveralAuthMethods = "several_auth_methods";
+    /// The client authentication method is not served here.
+    UnsupportedAuthMethod = "unsupported_auth_method";
+    /// A secret came through a broker that is not configured as trusted.
+    UntrustedBroker = "untrusted_broker";
+    /// No client has this id.
+    UnknownClient = "unknown_client";
+    /// The secret is not the client's.
+    WrongSecret = "wrong_secret";
+    /// The secret is the client's, but outside its period of validity.
+    SecretNotValidNow = "secret_not_valid_now";
+    /// The client is suspended.
+    SuspendedClient = "suspended_client";
+    /// The client is blocked.
+    BlockedClient = "blocked_client";
+    /// A scope is unknown, or not granted to the client for the audience.
+    ScopeNotGranted = "scope_not_granted";
+    /// The audience is unknown, or the client has no scope at it.
+    AudienceNotAllowed = "audience_not_allowed";
+    /// No audience was named and more than one, or none, is possible.
+    AmbiguousAudience = "ambiguous_audience";
+    /// Proof of possession was asked for.
+    UnsupportedPopKey = "unsupported_pop_key";
+    /// The gateway's queues are full.
+    Overloaded = "overloaded";
+    /// The gateway has no key to sign with, or no randomness.
+    Internal = "internal";
+}
+
+/// A refused request: one closed [`ErrorCode`] and description for the device, one [`Reason`] for the operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    code: ErrorCode,
+    reason: Reason,
+    description: Cow<'static, str>,
+    retry_after: Option<u32>,
+}
+
+impl Refusal {
+    /// A refusal with the text for `error_description`, which RFC 6749 limits to printable ASCII without `"` and `\`.
+    #[must_use]
+    pub fn new(code: ErrorCode, reason: Reason, description: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, reason, description: description.into(), retry_after: None }
+    }
+
+    /// An `invalid_request`.
+    #[must_use]
+    pub fn invalid_request(reason: Reason, description: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::InvalidRequest, reason, description)
+    }
+
+    /// The one answer to every failed authentication, so that nobody learns which clients exist.
+    #[must_use]
+    pub fn invalid_client(reason: Reason) -> Self {
+        Self::new(ErrorCode::InvalidClient, reason, "client authentication failed")
+    }
+
+    /// The gateway's queues are full; the device may try again after `retry_after` seconds.
+    #[must_use]
+    pub fn overloaded(retry_after: u32) -> Self {
+        Self {
+            retry_after: Some(retry_after),
+            ..Self::new(ErrorCode::TemporarilyUnavailable, Reason::Overloaded, "too many requests are waiting")
+        }
+    }
+
+    /// A failure of the gateway itself.
+    #[must_use]
+    pub fn internal(description: &'static str) -> Self {
+        Self::new(ErrorCode::ServerError, Reason::Internal, description)
+    }
+
+    /// The wire error code.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        self.code
+    }
+
+    /// The operator's reason code.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// The text for people.
+    #[must_use]
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// Seconds to wait before the next try, if that helps.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<u32> {
+        self.retry_after
+    }
+}

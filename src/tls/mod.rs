@@ -1,0 +1,1 @@
+//! TLS: certificates from files, a CA made on the spot, rustls configurations.
