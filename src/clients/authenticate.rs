@@ -75,13 +75,12 @@ pub fn authenticate(
 pub fn authenticate_session(id: &ClientId, secret: &Secret, store: &dyn ClientStore, now: UnixTime) -> Result<Arc<Client>, Refusal> {
     let client = store.client(id);
     let presented = SecretDigest::of(secret);
-    // A record that no secret matches stands in for whatever is missing: each request costs one digest and MAX_SECRETS comparisons.
-    let absent = SecretDigest::of(&Secret::new(Vec::new()));
+    // Whatever is missing is compared all the same: each request costs one digest and MAX_SECRETS comparisons.
     let secrets = client.as_deref().map(|client| client.secrets.as_slice()).unwrap_or_default();
     let (mut known, mut valid) = (Choice::from(0), Choice::from(0));
     for slot in 0..MAX_SECRETS {
         let kept = secrets.get(slot);
-        let equal = kept.map_or(&absent, |secret| &secret.digest).ct_eq(&presented) & Choice::from(u8::from(kept.is_some()));
+        let equal = kept.map_or(&SecretDigest::ABSENT, |secret| &secret.digest).ct_eq(&presented) & Choice::from(u8::from(kept.is_some()));
         known |= equal;
         valid |= equal & Choice::from(u8::from(kept.is_some_and(|secret| secret.is_valid_at(now))));
     }
@@ -170,6 +169,25 @@ mod tests {
             let (reason, told) = outcome.unwrap_err();
             assert_eq!(reason, expected);
             assert_eq!(told, "InvalidClient client authentication failed");
+        }
+    }
+
+    #[test]
+    fn deny_with_the_same_work() {
+        use super::super::secret::work::{self, Work};
+        let (active, secret) = store(|_| ());
+        let (blocked, _) = store(|client| client.status = Status::Blocked);
+        let (bare, _) = store(|client| client.secrets.clear());
+        let wrong = Secret::new(b"wrong".to_vec());
+        let expected = Work { digests: 1, comparisons: 2 };
+        for (id, secret, store) in [
+            ("dev1", &secret, &active),
+            ("dev1", &wrong, &active),
+            ("other", &wrong, &active),
+            ("dev1", &wrong, &blocked),
+            ("dev1", &wrong, &bare),
+        ] {
+            assert_eq!(work::of(|| drop(outcome(id, secret, store))), expected, "{id}");
         }
     }
 

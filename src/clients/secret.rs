@@ -22,15 +22,22 @@ pub type SecretEntropy = Zeroizing<[u8; 32]>;
 pub struct SecretDigest(#[serde(with = "serde_bytes")] [u8; 32]);
 
 impl SecretDigest {
+    /// What no secret has for its digest: it stands in where there is nothing to compare with.
+    pub(super) const ABSENT: Self = Self([0; 32]);
+
     /// The digest of a presented secret.
     #[must_use]
     pub fn of(secret: &Secret) -> Self {
+        #[cfg(test)]
+        work::count(|done| &mut done.digests);
         Self(Sha256::digest(secret.expose()).into())
     }
 }
 
 impl ConstantTimeEq for SecretDigest {
     fn ct_eq(&self, other: &Self) -> Choice {
+        #[cfg(test)]
+        work::count(|done| &mut done.comparisons);
         self.0.ct_eq(&other.0)
     }
 }
@@ -67,5 +74,33 @@ impl ClientSecret {
     #[must_use]
     pub fn is_valid_at(&self, now: UnixTime) -> bool {
         self.not_before.is_none_or(|start| start <= now) && self.expires_at.is_none_or(|end| now < end)
+    }
+}
+
+/// Counts what an authentication costs, so that a test can compare costs without a clock.
+#[cfg(test)]
+pub(super) mod work {
+    use std::cell::Cell;
+
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+    pub(crate) struct Work {
+        pub(crate) digests: u32,
+        pub(crate) comparisons: u32,
+    }
+
+    thread_local! {
+        static DONE: Cell<Work> = const { Cell::new(Work { digests: 0, comparisons: 0 }) };
+    }
+
+    pub(super) fn count(which: fn(&mut Work) -> &mut u32) {
+        let mut done = DONE.get();
+        *which(&mut done) = which(&mut done).saturating_add(1);
+        DONE.set(done);
+    }
+
+    pub(crate) fn of(action: impl FnOnce()) -> Work {
+        DONE.set(Work::default());
+        action();
+        DONE.get()
     }
 }

@@ -1,1 +1,1 @@
-//! The daemon: start-up, signals, logging, the system clock.
+//! The daemon.

@@ -1,6 +1,8 @@
 //! The endpoint: one total function from a request to its answer. An error is an encoded answer, made here and nowhere else.
 
 mod metadata;
+#[cfg(test)]
+mod tests;
 mod token;
 
 use std::sync::{Arc, PoisonError, RwLock};

@@ -1,1 +1,12 @@
-fn main() {}
+//! The one integration binary: the real program, real TLS, a real Mosquitto.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test stops at its first surprise"
+)]
+
+mod architecture;
+mod documents;

@@ -1,0 +1,311 @@
+//! The engine whole: payload in, payload out. One `deny_*` for each refusal.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::{Decision, Engine, EnvelopeFault, Reply, Request, Settings};
+use crate::clients::{AuthMethod, Channel, Client, ClientSecret, ClientStore, Status};
+use crate::clock::UnixTime;
+use crate::jose::{KeyRing, SigningKey, decode_unverified};
+use crate::oauth::{ClientId, ErrorCode, Format, Reason};
+use crate::policy::{Policy, PolicyStore, ResourceServer, Scope};
+use crate::token::{self, Lifetimes};
+
+const NOW: UnixTime = UnixTime::from_secs(1_795_383_984);
+const ISSUER: &str = "https://as.example";
+
+struct Store {
+    clients: BTreeMap<ClientId, Arc<Client>>,
+    policy: Arc<Policy>,
+}
+
+impl ClientStore for Store {
+    fn client(&self, id: &ClientId) -> Option<Arc<Client>> {
+        self.clients.get(id).cloned()
+    }
+}
+
+impl PolicyStore for Store {
+    fn policy(&self) -> Arc<Policy> {
+        self.policy.clone()
+    }
+}
+
+fn resource_server(id: &str, max_token_lifetime: Option<u32>) -> ResourceServer {
+    ResourceServer {
+        id: id.parse().unwrap(),
+        audience: format!("https://{id}.example"),
+        description: String::new(),
+        max_token_lifetime,
+        created_at: NOW,
+        updated_at: NOW,
+    }
+}
+
+fn scope(name: &str, resource_server: &str) -> Scope {
+    Scope {
+        name: name.parse().unwrap(),
+        description: String::new(),
+        resource_server: resource_server.parse().unwrap(),
+        permissions: Vec::new(),
+        created_at: NOW,
+        updated_at: NOW,
+    }
+}
+
+/// `both` has scopes at two resource servers, `one` at `rs1` alone, `none` nowhere; `blocked` and `suspended` are what they say.
+fn engine() -> (Engine, String) {
+    let (record, secret) = ClientSecret::generate(&Zeroizing::new([7; 32]), NOW);
+    let client = |id: &str, scopes: &str, status| {
+        let client = Client {
+            client_id: id.parse().unwrap(),
+            client_name: String::new(),
+            token_endpoint_auth_method: AuthMethod::ClientSecretPost,
+            scope: if scopes.is_empty() { Default::default() } else { scopes.parse().unwrap() },
+            status,
+            secrets: vec![record.clone()],
+            software_id: String::new(),
+            software_version: String::new(),
+            created_at: NOW,
+            updated_at: NOW,
+        };
+        (client.client_id.clone(), Arc::new(client))
+    };
+    let clients = [
+        client("both", "rs1:read rs1:write rs2:read", Status::Active),
+        client("one", "rs1:read rs1:write", Status::Active),
+        client("none", "", Status::Active),
+        client("blocked", "rs1:read", Status::Blocked),
+        client("suspended", "rs1:read", Status::Suspended),
+    ];
+    let servers = [resource_server("rs1", None), resource_server("rs2", Some(60))];
+    let scopes = [scope("rs1:read", "rs1"), scope("rs1:write", "rs1"), scope("rs1:admin", "rs1"), scope("rs2:read", "rs2")];
+    let policy = Policy {
+        resource_servers: servers.into_iter().map(|server| (server.id.clone(), Arc::new(server))).collect(),
+        scopes: scopes.into_iter().map(|scope| (scope.name.clone(), Arc::new(scope))).collect(),
+    };
+    let store = Arc::new(Store { clients: clients.into(), policy: Arc::new(policy) });
+    let keys = KeyRing::new(Arc::new(SigningKey::from_seed(&Zeroizing::new([9; 32]))), Vec::new());
+    let settings = Settings { issuer: ISSUER.into(), lifetimes: Lifetimes { default: 300, maximum: 3_600 }, max_payload: 1_024 };
+    let secret = String::from_utf8(secret.expose().to_vec()).unwrap();
+    (Engine::new(settings, store.clone(), store, keys), secret)
+}
+
+fn send(engine: &Engine, client_id: &str, payload: &[u8], change: impl FnOnce(&mut Request<'_>)) -> Reply {
+    let client_id = client_id.parse().unwrap();
+    let mut request =
+        Request { client_id: &client_id, operation: "token", format: Format::Json, payload, channel: Channel::Trusted, envelope: Ok(()) };
+    change(&mut request);
+    engine.handle(&request, NOW, [3; 16])
+}
+
+/// A request of that client, right but for `members`.
+fn ask(client_id: &str, members: &Value) -> (Value, Decision) {
+    let (engine, secret) = engine();
+    let mut payload = json!({"grant_type": "client_credentials", "client_secret": secret});
+    payload.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+    let reply = send(&engine, client_id, payload.to_string().as_bytes(), |_| ());
+    (serde_json::from_slice(&reply.payload).unwrap(), reply.decision)
+}
+
+fn refusal(decision: &Decision) -> (ErrorCode, Reason) {
+    match decision {
+        Decision::Refused(refusal) => (refusal.code(), refusal.reason()),
+        Decision::Issued { .. } => panic!("a token was issued"),
+    }
+}
+
+fn assert_refused((answer, decision): (Value, Decision), code: ErrorCode, reason: Reason) {
+    assert_eq!(refusal(&decision), (code, reason), "{answer}");
+    assert_eq!(answer["error"], code.name());
+    assert!(answer.get("access_token").is_none());
+}
+
+#[test]
+fn issues_an_rfc_9068_token() {
+    let (answer, _) = ask("one", &json!({"scope": "rs1:write rs1:read", "state": "s1"}));
+    assert_eq!(answer["token_type"], "Bearer");
+    assert_eq!(answer["expires_in"], 300);
+    assert_eq!(answer["state"], "s1");
+    assert!(answer.get("scope").is_none(), "the scope is what was asked for");
+    let (header, claims) = decode_unverified(answer["access_token"].as_str().unwrap()).unwrap();
+    assert_eq!((&header["typ"], &header["alg"]), (&json!("at+jwt"), &json!("EdDSA")));
+    let now = NOW.as_secs();
+    let expected = json!({
+        "iss": ISSUER, "sub": "one", "client_id": "one", "aud": "https://rs1.example",
+        "iat": now, "nbf": now, "exp": now.saturating_add(300), "jti": "AwMDAwMDAwMDAwMDAwMDAw", "scope": "rs1:read rs1:write",
+    });
+    assert_eq!(claims, expected);
+    let keys = engine().0.keys().jwk_set();
+    let token = answer["access_token"].as_str().unwrap();
+    assert!(token::verify(token, ISSUER, Some("https://rs1.example"), &keys, NOW).is_ok());
+    assert!(token::verify(token, ISSUER, Some("https://rs2.example"), &keys, NOW).is_err());
+    assert!(token::verify(token, ISSUER, None, &keys, NOW.saturating_add(300)).is_err());
+}
+
+#[test]
+fn names_the_scope_that_was_not_asked_for() {
+    let (answer, _) = ask("one", &json!({}));
+    assert_eq!(answer["scope"], "rs1:read rs1:write");
+    let (answer, _) = ask("both", &json!({"audience": "https://rs1.example"}));
+    assert_eq!(answer["scope"], "rs1:read rs1:write");
+}
+
+#[test]
+fn audience_is_a_value_or_an_id_and_caps_the_lifetime() {
+    for audience in ["rs2", "https://rs2.example"] {
+        let (answer, decision) = ask("both", &json!({"audience": audience}));
+        assert_eq!(answer["expires_in"], 60);
+        assert!(matches!(decision, Decision::Issued { audience, .. } if audience == "https://rs2.example"));
+    }
+    let (_, decision) = ask("both", &json!({"scope": "rs2:read"}));
+    assert!(matches!(decision, Decision::Issued { audience, .. } if audience == "https://rs2.example"));
+}
+
+#[test]
+fn deny_scope_outside_the_grant() {
+    for members in [
+        json!({"scope": "rs1:read rs1:admin"}),
+        json!({"scope": "unknown"}),
+        json!({"scope": "rs2:read", "audience": "rs1"}),
+        json!({"scope": "rs1:read rs2:read", "audience": "rs1"}),
+    ] {
+        let client = if members["audience"].is_null() { "one" } else { "both" };
+        assert_refused(ask(client, &members), ErrorCode::InvalidScope, Reason::ScopeNotGranted);
+    }
+}
+
+#[test]
+fn deny_audience_unknown_or_without_a_grant() {
+    assert_refused(ask("one", &json!({"audience": "nowhere"})), ErrorCode::InvalidTarget, Reason::AudienceNotAllowed);
+    assert_refused(ask("one", &json!({"audience": "rs2"})), ErrorCode::InvalidTarget, Reason::AudienceNotAllowed);
+}
+
+#[test]
+fn deny_audience_that_cannot_be_told() {
+    assert_refused(ask("both", &json!({})), ErrorCode::InvalidTarget, Reason::AmbiguousAudience);
+    assert_refused(ask("both", &json!({"scope": "rs1:read rs2:read"})), ErrorCode::InvalidTarget, Reason::AmbiguousAudience);
+    assert_refused(ask("none", &json!({})), ErrorCode::InvalidTarget, Reason::AmbiguousAudience);
+}
+
+#[test]
+fn deny_clients_with_one_answer() {
+    let cases = [
+        (ask("stranger", &json!({})), Reason::UnknownClient),
+        (ask("one", &json!({"client_secret": "wrong"})), Reason::WrongSecret),
+        (ask("one", &json!({"client_secret": ""})), Reason::WrongSecret),
+        (ask("blocked", &json!({})), Reason::BlockedClient),
+        (ask("suspended", &json!({})), Reason::SuspendedClient),
+    ];
+    let texts: Vec<String> = cases.iter().map(|((answer, _), _)| answer.to_string()).collect();
+    assert!(texts.windows(2).all(|pair| pair[0] == pair[1]), "{texts:?}");
+    for (case, reason) in cases {
+        assert_refused(case, ErrorCode::InvalidClient, reason);
+    }
+}
+
+#[test]
+fn deny_client_id_unlike_the_topics() {
+    assert_refused(ask("one", &json!({"client_id": "both"})), ErrorCode::InvalidRequest, Reason::ClientIdMismatch);
+    let (answer, _) = ask("one", &json!({"client_id": "one"}));
+    assert!(answer.get("access_token").is_some());
+}
+
+#[test]
+fn deny_assertion_without_support() {
+    let (engine, _) = engine();
+    let payload = br#"{"grant_type":"client_credentials","client_assertion":"a.b.c"}"#;
+    assert_eq!(refusal(&send(&engine, "one", payload, |_| ()).decision), (ErrorCode::InvalidClient, Reason::UnsupportedAuthMethod));
+}
+
+#[test]
+fn deny_secrets_through_an_untrusted_broker() {
+    let (engine, secret) = engine();
+    let payload = json!({"grant_type": "client_credentials", "client_secret": secret}).to_string();
+    let answers: Vec<Reply> = ["one", "stranger"]
+        .iter()
+        .map(|id| send(&engine, id, payload.as_bytes(), |request| request.channel = Channel::Untrusted))
+        .collect();
+    assert_eq!(refusal(&answers[0].decision), (ErrorCode::InvalidClient, Reason::UntrustedBroker));
+    assert_eq!(answers[0].payload, answers[1].payload);
+}
+
+#[test]
+fn deny_envelope_faults_before_the_payload_is_read() {
+    let (engine, _) = engine();
+    for (fault, code, reason) in [
+        (EnvelopeFault::Retained, ErrorCode::InvalidRequest, Reason::Retained),
+        (EnvelopeFault::ForeignResponseTopic, ErrorCode::InvalidRequest, Reason::ForeignResponseTopic),
+        (EnvelopeFault::Overloaded { retry_after: 5 }, ErrorCode::TemporarilyUnavailable, Reason::Overloaded),
+    ] {
+        let reply = send(&engine, "one", b"not even json", |request| request.envelope = Err(fault));
+        assert_eq!(refusal(&reply.decision), (code, reason));
+    }
+}
+
+#[test]
+fn deny_oversized_without_parsing() {
+    let (engine, secret) = engine();
+    let payload = |size: usize| {
+        let text = json!({"grant_type": "client_credentials", "client_secret": secret, "pad": ""}).to_string();
+        text.replace(r#""pad":"""#, &format!(r#""pad":"{}""#, "x".repeat(size.saturating_sub(text.len()))))
+    };
+    assert_eq!(payload(1_024).len(), 1_024);
+    assert!(send(&engine, "one", payload(1_024).as_bytes(), |_| ()).decision.is_accepted());
+    let reply = send(&engine, "one", payload(1_025).as_bytes(), |_| ());
+    assert_eq!(refusal(&reply.decision), (ErrorCode::InvalidRequest, Reason::Oversized));
+}
+
+#[test]
+fn deny_unknown_operation() {
+    let (engine, _) = engine();
+    for operation in ["", "tokens", "TOKEN", "introspect"] {
+        let reply = send(&engine, "one", b"{}", |request| request.operation = operation);
+        assert_eq!(refusal(&reply.decision), (ErrorCode::InvalidRequest, Reason::UnknownOperation));
+    }
+}
+
+#[test]
+fn every_answer_is_in_the_format_of_the_request() {
+    let (engine, secret) = engine();
+    let payload = serde_cbor::to_vec(&BTreeMap::from([(25, serde_cbor::Value::Bytes(secret.into_bytes()))])).unwrap();
+    for (payload, key) in [(payload.as_slice(), 1), (b"\xa0".as_slice(), 30), (b"", 30)] {
+        let reply = send(&engine, "one", payload, |request| request.format = Format::Cbor);
+        let members: BTreeMap<i64, serde_cbor::Value> = serde_cbor::from_slice(&reply.payload).unwrap();
+        assert!(members.contains_key(&key), "{members:?}");
+        assert_eq!(members.get(&34).is_some(), key == 1, "a Bearer token is marked");
+    }
+}
+
+#[test]
+fn hostile_bytes_never_panic_and_never_pass() {
+    let (engine, secret) = engine();
+    let json = json!({"grant_type": "client_credentials", "client_secret": secret, "scope": "rs1:read"}).to_string().into_bytes();
+    let cbor = serde_cbor::to_vec(&BTreeMap::from([(25, serde_cbor::Value::Bytes(secret.into_bytes()))])).unwrap();
+    for (format, valid) in [(Format::Json, json), (Format::Cbor, cbor)] {
+        for at in 0..valid.len() {
+            let cut = send(&engine, "one", &valid[..at], |request| request.format = format);
+            assert!(!cut.decision.is_accepted(), "cut at {at}");
+            for bit in 0..8 {
+                let mut flipped = valid.clone();
+                flipped[at] ^= 1 << bit;
+                let _ = send(&engine, "one", &flipped, |request| request.format = format);
+            }
+        }
+    }
+}
+
+#[test]
+fn metadata_says_what_is_enabled() {
+    let (engine, _) = engine();
+    let metadata = serde_json::to_value(engine.metadata("oauth2/v1", Channel::Trusted)).unwrap();
+    assert_eq!(metadata["issuer"], ISSUER);
+    assert_eq!(metadata["grant_types_supported"], json!(["client_credentials"]));
+    assert_eq!(metadata["token_endpoint_auth_methods_supported"], json!(["client_secret_post"]));
+    assert_eq!(metadata["mqtt_request_topic"], "oauth2/v1/client/{client_id}/{operation}/{format}");
+    let untrusted = serde_json::to_value(engine.metadata("oauth2/v1", Channel::Untrusted)).unwrap();
+    assert_eq!(untrusted["token_endpoint_auth_methods_supported"], json!([]));
+}

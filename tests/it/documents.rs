@@ -1,0 +1,111 @@
+//! What the documents show is what happens.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use credgate::clients::{AuthMethod, Channel, Client, ClientSecret, ClientStore, SecretDigest, Status};
+use credgate::clock::UnixTime;
+use credgate::endpoint::{Engine, Request, Settings};
+use credgate::jose::{KeyRing, SigningKey, decode_unverified};
+use credgate::oauth::{ClientId, Format, Secret};
+use credgate::policy::{Policy, PolicyStore, ResourceServer, Scope};
+use credgate::token::Lifetimes;
+use zeroize::Zeroizing;
+
+const NOW: UnixTime = UnixTime::from_secs(1_795_383_984);
+
+struct Example;
+
+impl ClientStore for Example {
+    fn client(&self, id: &ClientId) -> Option<Arc<Client>> {
+        let digest = SecretDigest::of(&Secret::new(b"s3cr3t".to_vec()));
+        let client = Client {
+            client_id: "dev1".parse().unwrap(),
+            client_name: String::new(),
+            token_endpoint_auth_method: AuthMethod::ClientSecretPost,
+            scope: "telemetry:write".parse().unwrap(),
+            status: Status::Active,
+            secrets: vec![ClientSecret { digest, created_at: NOW, not_before: None, expires_at: None }],
+            software_id: String::new(),
+            software_version: String::new(),
+            created_at: NOW,
+            updated_at: NOW,
+        };
+        (*id == client.client_id).then(|| Arc::new(client))
+    }
+}
+
+impl PolicyStore for Example {
+    fn policy(&self) -> Arc<Policy> {
+        let server = ResourceServer {
+            id: "telemetry".parse().unwrap(),
+            audience: "https://telemetry.example".into(),
+            description: String::new(),
+            max_token_lifetime: None,
+            created_at: NOW,
+            updated_at: NOW,
+        };
+        let scope = Scope {
+            name: "telemetry:write".parse().unwrap(),
+            description: String::new(),
+            resource_server: server.id.clone(),
+            permissions: vec!["pub telemetry/{client_id}/#".parse().unwrap()],
+            created_at: NOW,
+            updated_at: NOW,
+        };
+        Arc::new(Policy {
+            resource_servers: [(server.id.clone(), Arc::new(server))].into(),
+            scopes: [(scope.name.clone(), Arc::new(scope))].into(),
+        })
+    }
+}
+
+fn answer(format: Format, payload: &[u8]) -> Vec<u8> {
+    let seed = URL_SAFE_NO_PAD.decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A").unwrap();
+    let key = SigningKey::from_seed(&Zeroizing::new(seed.try_into().unwrap()));
+    let settings =
+        Settings { issuer: "https://as.example".into(), lifetimes: Lifetimes { default: 300, maximum: 3_600 }, max_payload: 8_192 };
+    let engine = Engine::new(settings, Arc::new(Example), Arc::new(Example), KeyRing::new(Arc::new(key), Vec::new()));
+    let client_id = "dev1".parse().unwrap();
+    let request = Request { client_id: &client_id, operation: "token", format, payload, channel: Channel::Trusted, envelope: Ok(()) };
+    engine.handle(&request, NOW, [3; 16]).payload
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits: String = text.split_whitespace().collect();
+    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
+}
+
+/// The fenced blocks of a language below a heading.
+fn blocks(document: &str, heading: &str, language: &str) -> Vec<String> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(document)).unwrap();
+    let section = text.split(heading).nth(1).unwrap_or_else(|| panic!("{document} has {heading}")).split("\n## ").next().unwrap();
+    section.split(&format!("```{language}\n")).skip(1).map(|block| block.split("\n```").next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_worked_example_of_the_protocol_holds() {
+    let json = blocks("docs/protocol.md", "## 6. A worked example", "json");
+    let cbor = blocks("docs/protocol.md", "## 6. A worked example", "hex");
+    let [request, accepted, header, claims, rejected] = json.as_slice() else { panic!("five JSON blocks, not {}", json.len()) };
+    let answer_json = String::from_utf8(answer(Format::Json, request.as_bytes())).unwrap();
+    assert_eq!(&answer_json, accepted);
+    let token = serde_json::from_str::<serde_json::Value>(&answer_json).unwrap()["access_token"].as_str().unwrap().to_owned();
+    let (found_header, found_claims) = decode_unverified(&token).unwrap();
+    assert_eq!(found_header, serde_json::from_str::<serde_json::Value>(header).unwrap());
+    assert_eq!(found_claims, serde_json::from_str::<serde_json::Value>(claims).unwrap());
+    let wrong = request.replace("s3cr3t", "wrong");
+    assert_eq!(&String::from_utf8(answer(Format::Json, wrong.as_bytes())).unwrap(), rejected);
+
+    let [request, accepted, rejected] = cbor.as_slice() else { panic!("three hex blocks, not {}", cbor.len()) };
+    assert_eq!(hex(&answer(Format::Cbor, &unhex(request))), hex(&unhex(accepted)));
+    let wrong = unhex(&hex(&unhex(request)).replace(&hex(b"s3cr3t"), &hex(b"wrong!")));
+    assert_eq!(hex(&answer(Format::Cbor, &wrong)), hex(&unhex(rejected)));
+}
