@@ -1,0 +1,35 @@
+//! PyJWT: an implementation of JWS and JWT that is not ours.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+const PROGRAM: &str = r#"
+import json, sys, jwt
+given = json.load(sys.stdin)
+header = jwt.get_unverified_header(given["token"])
+assert header["typ"] == "at+jwt", header
+keys = [key for key in jwt.PyJWKSet.from_dict(given["jwks"]).keys if key.key_id == header["kid"]]
+assert len(keys) == 1, "one key of that kid"
+claims = jwt.decode(given["token"], keys[0].key, algorithms=["EdDSA"], audience=given["audience"], issuer=given["issuer"],
+    options={"require": ["exp", "iat", "nbf", "iss", "aud", "sub", "jti"]})
+json.dump(claims, sys.stdout)
+"#;
+
+/// The claims of a token, after PyJWT verified its signature, times, issuer and audience.
+pub fn verify(jwks: &Value, token: &str, audience: &str) -> Value {
+    let python = std::env::var("CREDGATE_TEST_PYTHON").expect("CREDGATE_TEST_PYTHON names a Python with PyJWT: run tests/run");
+    let mut child = Command::new(python)
+        .args(["-c", PROGRAM])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let given = json!({"jwks": jwks, "token": token, "audience": audience, "issuer": "https://credgate.local"});
+    child.stdin.take().unwrap().write_all(given.to_string().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "PyJWT refuses: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
