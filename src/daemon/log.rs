@@ -56,12 +56,11 @@ fn has_colours() -> bool {
 }
 
 fn human<W: for<'w> MakeWriter<'w> + Send + Sync + 'static>(writer: W, colours: bool) -> Output {
-    // An output that cannot be written, as on a full disk, must not be told of on that output: `eprintln!` panics then.
-    tracing_subscriber::fmt::layer().with_ansi(colours).log_internal_errors(false).with_writer(writer).boxed()
+    tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(writer).boxed()
 }
 
 fn json<W: for<'w> MakeWriter<'w> + Send + Sync + 'static>(writer: W) -> Output {
-    tracing_subscriber::fmt::layer().json().flatten_event(true).log_internal_errors(false).with_writer(writer).boxed()
+    tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(writer).boxed()
 }
 
 /// Our lines from `level` on; those of libraries too, but from `warn` on at most.
