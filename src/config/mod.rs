@@ -1,5 +1,147 @@
-//! The configuration file: TOML, kebab-case, every setting with a default, nothing unknown accepted.
+//! The configuration: built-in defaults, then a TOML file, then environment variables, read once into a `Config` that is valid.
 
+mod error;
 mod file;
+mod layers;
+mod private_file;
+mod url;
+mod validate;
 
+use std::path::{Path, PathBuf};
+
+use crate::endpoint::Settings;
+use crate::mqtt::Topics;
+use crate::oauth::Secret;
+use crate::token::Lifetimes;
+
+use layers::Layers;
+use validate::Validator;
+
+pub use error::{ConfigError, Origin, Problem};
 pub use file::{BrokerSection, ConfigFile, EmbeddedBrokerSection, LogFormat, LogSection, RegistrySection, TokenSection};
+pub use private_file::{PrivateFileError, read_private};
+pub use url::BrokerAddress;
+
+/// A configuration that holds together. Whether the files it names exist is not known yet.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Every setting as it is in force.
+    pub file: ConfigFile,
+    topics: Topics,
+    broker_address: Option<BrokerAddress>,
+}
+
+impl Config {
+    /// Reads the configuration file, if one is named, and then the `CREDGATE_` variables of `environment`, which win over it:
+    /// `CREDGATE_TOKEN__LIFETIME=600` sets `token.lifetime` (two underscores between levels, one for a hyphen).
+    /// Variables that do not begin with `CREDGATE_` are not looked at.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is not TOML, or if anything at all is unknown, of the wrong type or out of range: every such fault with
+    /// its line or variable.
+    pub fn load(path: Option<&Path>, environment: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let mut layers = Layers::new();
+        if let Some(path) = path {
+            let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read { path: path.into(), error })?;
+            layers.add_file(path, &text)?;
+        }
+        layers.add_environment(environment);
+        let (file, origins, problems) = layers.finish();
+        Validator::new(&file, &origins, problems).finish().map(|(topics, broker_address)| Self { file, topics, broker_address })
+    }
+
+    /// The configuration in force as TOML, which `load` reads back to the same. It holds no secrets: they are in files of their own.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        // Cannot fail: every setting came from TOML or is a default, which the tests serialise.
+        toml::to_string(&self.file).unwrap_or_else(|error| format!("# the configuration cannot be shown: {error}\n"))
+    }
+
+    /// Directory of the registry.
+    #[must_use]
+    pub fn registry_directory(&self) -> PathBuf {
+        self.file.state_directory.join("registry")
+    }
+
+    /// Directory of the signing keys.
+    #[must_use]
+    pub fn keys_directory(&self) -> PathBuf {
+        self.file.state_directory.join("keys")
+    }
+
+    /// Directory of the certificates that `credgate init` makes.
+    #[must_use]
+    pub fn tls_directory(&self) -> PathBuf {
+        self.file.state_directory.join("tls")
+    }
+
+    /// PEM file of the embedded broker's certificate chain.
+    #[must_use]
+    pub fn broker_certificate(&self) -> PathBuf {
+        set(&self.file.embedded_broker.certificate_file).map_or_else(|| self.tls_directory().join("broker.crt"), Path::to_path_buf)
+    }
+
+    /// PEM file of the embedded broker's private key.
+    #[must_use]
+    pub fn broker_private_key(&self) -> PathBuf {
+        set(&self.file.embedded_broker.private_key_file).map_or_else(|| self.tls_directory().join("broker.key"), Path::to_path_buf)
+    }
+
+    /// The topics.
+    #[must_use]
+    pub fn topics(&self) -> &Topics {
+        &self.topics
+    }
+
+    /// What the engine needs to know.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        let lifetimes = Lifetimes { default: self.file.token.lifetime, maximum: self.file.token.max_lifetime };
+        Settings { issuer: self.file.issuer.clone(), lifetimes, max_payload: self.file.max_payload }
+    }
+
+    /// Where the user's own broker is; `None` if there is no link to one.
+    #[must_use]
+    pub fn broker_address(&self) -> Option<&BrokerAddress> {
+        self.broker_address.as_ref()
+    }
+
+    /// PEM file of the CAs that may sign the certificate of the user's own broker; `None` for the system's.
+    #[must_use]
+    pub fn link_ca_file(&self) -> Option<&Path> {
+        set(&self.file.broker.ca_file)
+    }
+
+    /// PEM files of the client certificate chain and private key for the link to the user's own broker.
+    #[must_use]
+    pub fn link_identity(&self) -> Option<(&Path, &Path)> {
+        set(&self.file.broker.certificate_file).zip(set(&self.file.broker.private_key_file))
+    }
+
+    /// MQTT user name for the link to the user's own broker.
+    #[must_use]
+    pub fn link_username(&self) -> Option<&str> {
+        Some(self.file.broker.username.as_str()).filter(|name| !name.is_empty())
+    }
+
+    /// Reads the MQTT password for the link to the user's own broker, without one final line break; `None` if none is set.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or people other than its owner and group can read it.
+    pub fn read_link_password(&self) -> Result<Option<Secret>, PrivateFileError> {
+        let Some(path) = set(&self.file.broker.password_file) else {
+            return Ok(None);
+        };
+        let content = read_private(path)?;
+        let line = content.strip_suffix(b"\n").map_or(content.as_slice(), |line| line.strip_suffix(b"\r").unwrap_or(line));
+        Ok(Some(Secret::new(line.to_vec())))
+    }
+}
+
+/// An empty path is a path that is not set.
+fn set(path: &Path) -> Option<&Path> {
+    Some(path).filter(|path| !path.as_os_str().is_empty())
+}
+
+#[cfg(test)]
+mod tests;

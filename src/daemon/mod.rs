@@ -1,1 +1,3 @@
-//! The daemon.
+//! The daemon: start-up, signals, logging, the system clock.
+
+pub mod log;
