@@ -667,6 +667,8 @@ async fn stop_says_goodbye_and_closes_everything() {
     fixture.assert_serves("dev2", "dev2").await;
 
     unhung(fixture.broker.stop()).await;
+    // No task is left that could hold it.
+    assert_eq!(Arc::strong_count(&fixture.gateway), 1);
     let mut received = BytesMut::new();
     // The broker ends TLS without a word, which rustls reports after the last data.
     while unhung(stream.read_buf(&mut received)).await.is_ok_and(|length| length > 0) {}
