@@ -1,2 +1,3 @@
 //! The integration tests: one binary, real sockets.
+#[cfg(feature = "embedded-broker")]
 mod embedded;
