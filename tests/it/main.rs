@@ -10,3 +10,5 @@
 
 mod architecture;
 mod documents;
+#[cfg(feature = "embedded-broker")]
+mod embedded;
