@@ -160,7 +160,7 @@ impl Site {
         self.log()
             .lines()
             .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .filter(|line| line["fields"]["client_id"] == client_id && line["fields"]["operation"] == "token")
+            .filter(|line| line["client_id"] == client_id && line["operation"] == "token")
             .collect()
     }
 
