@@ -115,7 +115,8 @@ mod tests {
         debug!("own debug");
         trace!("own trace");
         error!(target: "rumqttc::v5", "library error");
-        warn!(target: "mqtt5", "library warn");
+        warn!(target: "rustls", "library warn");
+        warn!(target: "mqtt5::broker", "of a device");
         info!(target: "sled", "library info");
         trace!(target: "rumqttc::v5", "library trace");
     }
