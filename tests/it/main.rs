@@ -12,3 +12,6 @@ mod architecture;
 mod documents;
 #[cfg(feature = "embedded-broker")]
 mod embedded;
+mod link;
+mod mosquitto;
+mod stub_broker;

@@ -1,0 +1,269 @@
+//! The conversation on one connection: subscribe, announce, answer, and say goodbye.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rumqttc::v5::mqttbytes::QoS as MqttQoS;
+use rumqttc::v5::mqttbytes::v5::{Filter, Publish, PublishProperties, RetainForwardRule};
+use rumqttc::v5::{AsyncClient, ClientError};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::timeout;
+use tracing::warn;
+
+use super::connect::{self, address, mqtt_options};
+use super::failure::Failure;
+use super::poller::{Limits, Poller, Progress};
+use super::{LinkOptions, stopped};
+use crate::mqtt::{Announcement, Gateway, Inbound, Outbound, QoS, Status};
+
+/// Packets that may wait for rumqttc: enough to keep the socket busy, few enough to shed in time.
+const PACKETS: usize = 64;
+/// Requests that may wait to be told that there are too many.
+const OVERFLOW: usize = 64;
+/// Requests answered before other tasks get their turn.
+const BATCH: u32 = 16;
+/// Longest wait for SUBACK, and for the PUBACKs of the announcements.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The working side of one connection; [`Poller`] is the other.
+pub(super) struct Session {
+    client: AsyncClient,
+    gateway: Arc<Gateway>,
+    address: String,
+    queue: mpsc::Receiver<Publish>,
+    overflow: mpsc::Receiver<Publish>,
+    progress: watch::Receiver<Progress>,
+    limits: Limits,
+    /// Publishes with QoS 1 handed to rumqttc.
+    sent: u64,
+}
+
+/// The poller ended, and knows why.
+#[derive(Debug)]
+pub(super) struct Disconnected;
+
+impl From<ClientError> for Disconnected {
+    fn from(_: ClientError) -> Self {
+        Self
+    }
+}
+
+impl From<watch::error::RecvError> for Disconnected {
+    fn from(_: watch::error::RecvError) -> Self {
+        Self
+    }
+}
+
+/// Why a connection did not come to serve.
+#[derive(Debug)]
+pub(super) enum Interrupted {
+    /// The poller ended, and knows why.
+    Disconnected,
+    /// The broker is there but does not do what is needed.
+    Failed(Failure),
+}
+
+impl<E: Into<Disconnected>> From<E> for Interrupted {
+    fn from(_: E) -> Self {
+        Self::Disconnected
+    }
+}
+
+impl Session {
+    /// The two sides of a connection that is made once the poller runs.
+    pub(super) fn open(options: &LinkOptions, gateway: &Arc<Gateway>) -> Result<(Self, Poller), Failure> {
+        let (client, eventloop) = AsyncClient::new(mqtt_options(options, gateway)?, PACKETS);
+        let (queue_sender, queue) = mpsc::channel(options.queue.max(1));
+        let (overflow_sender, overflow) = mpsc::channel(OVERFLOW);
+        let (progress_sender, progress) = watch::channel(Progress::default());
+        let poller = Poller {
+            eventloop,
+            client: client.clone(),
+            gateway: Arc::clone(gateway),
+            address: address(options),
+            keep_alive: connect::keep_alive(options),
+            queue: queue_sender,
+            overflow: overflow_sender,
+            progress: progress_sender,
+            announcements: u64::try_from(gateway.announcements().len()).unwrap_or(u64::MAX),
+            unacknowledged: VecDeque::new(),
+            told_of_refusal: false,
+        };
+        let limits = Limits { max_packet_size: usize::MAX, at_least_once: true };
+        Ok((Self { client, gateway: Arc::clone(gateway), address: address(options), queue, overflow, progress, limits, sent: 0 }, poller))
+    }
+
+    /// Waits for the connection, subscribes, and publishes the announcements.
+    pub(super) async fn establish(&mut self) -> Result<(), Interrupted> {
+        // rumqttc bounds this wait.
+        if let Some(limits) = self.progress.wait_for(|progress| progress.limits.is_some()).await?.limits {
+            self.limits = limits;
+        }
+        self.subscribe().await?;
+        for announcement in self.gateway.announcements() {
+            self.announce(announcement).await?;
+        }
+        self.confirm_announcements().await?;
+        Ok(())
+    }
+
+    async fn subscribe(&mut self) -> Result<(), Interrupted> {
+        let filter = Filter {
+            path: self.gateway.topics().request_filter(),
+            qos: MqttQoS::AtLeastOnce,
+            // A Response Topic may have the shape of a request topic.
+            nolocal: true,
+            // So that a request with RETAIN is known for one. It is not to be served, from the broker's store even less.
+            preserve_retain: true,
+            retain_forward_rule: RetainForwardRule::Never,
+        };
+        self.client.subscribe_many([filter]).await?;
+        let answer = timeout(ANSWER_TIMEOUT, self.progress.wait_for(|progress| progress.subscription.is_some())).await;
+        let outcome = match answer {
+            Ok(progress) => progress?.subscription,
+            Err(_) => return Err(Interrupted::Failed(Failure::Unanswered { packet: "SUBSCRIBE", seconds: ANSWER_TIMEOUT.as_secs() })),
+        };
+        match outcome {
+            Some(Err(code)) => Err(Interrupted::Failed(Failure::of_subscription(code, self.gateway.topics()))),
+            Some(Ok(())) | None => Ok(()),
+        }
+    }
+
+    /// Waits until the retained messages are with the broker. Tokens can be had without them, so their refusal is only told.
+    async fn confirm_announcements(&mut self) -> Result<(), Interrupted> {
+        let sent = self.sent;
+        let confirmed = timeout(ANSWER_TIMEOUT, self.progress.wait_for(|progress| progress.acknowledged >= sent)).await;
+        let refused = match confirmed {
+            Ok(progress) => progress?.refused,
+            Err(_) => return Err(Interrupted::Failed(Failure::Unanswered { packet: "PUBLISH", seconds: ANSWER_TIMEOUT.as_secs() })),
+        };
+        if refused > 0 {
+            let prefix = self.gateway.topics().prefix();
+            let remedy = format!("let the gateway's user write below {prefix}/as/ (Mosquitto ACL file: `topic write {prefix}/as/#`)");
+            warn!(
+                broker = self.address,
+                refused, remedy, "the broker refused retained messages: devices find no metadata, keys or status there"
+            );
+        }
+        Ok(())
+    }
+
+    /// Answers requests until the link is to stop.
+    pub(super) async fn serve(&mut self, announce: &Notify, stop: &mut watch::Receiver<bool>) -> Result<(), Disconnected> {
+        let mut batch = BATCH;
+        loop {
+            tokio::select! {
+                () = stopped(stop) => return self.farewell().await,
+                () = announce.notified() => {
+                    for announcement in self.gateway.announcements() {
+                        self.announce(announcement).await?;
+                    }
+                }
+                // In random turns with the queue: either alone would starve the other under load.
+                Some(publish) = self.overflow.recv() => self.answer(&publish, Gateway::answer_overloaded).await?,
+                publish = self.queue.recv() => match publish {
+                    Some(publish) => self.answer(&publish, Gateway::answer).await?,
+                    None => return Err(Disconnected),
+                }
+            }
+            batch = batch.saturating_sub(1);
+            if batch == 0 {
+                batch = BATCH;
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Answers what was queued, publishes the status `offline` and sends DISCONNECT once the broker has it.
+    async fn farewell(&mut self) -> Result<(), Disconnected> {
+        self.queue.close();
+        self.overflow.close();
+        while let Some(publish) = self.queue.recv().await {
+            self.answer(&publish, Gateway::answer).await?;
+        }
+        while let Some(publish) = self.overflow.recv().await {
+            self.answer(&publish, Gateway::answer_overloaded).await?;
+        }
+        self.announce(self.gateway.status(Status::Offline)).await?;
+        let sent = self.sent;
+        self.progress.wait_for(|progress| progress.acknowledged >= sent).await?;
+        self.client.disconnect().await?;
+        Ok(())
+    }
+
+    /// Answers a request, and acknowledges it once rumqttc has the answer.
+    async fn answer(&mut self, publish: &Publish, answer: fn(&Gateway, &Inbound<'_>) -> Option<Outbound>) -> Result<(), Disconnected> {
+        let properties = publish.properties.as_ref();
+        let outbound = std::str::from_utf8(&publish.topic).ok().and_then(|topic| {
+            let inbound = Inbound {
+                topic,
+                payload: &publish.payload,
+                retain: publish.retain,
+                qos: if publish.qos == MqttQoS::AtMostOnce { QoS::AtMostOnce } else { QoS::AtLeastOnce },
+                response_topic: properties.and_then(|all| all.response_topic.as_deref()),
+                correlation_data: properties.and_then(|all| all.correlation_data.as_deref()),
+            };
+            answer(&self.gateway, &inbound)
+        });
+        if let Some(outbound) = outbound {
+            let properties = PublishProperties {
+                payload_format_indicator: outbound.is_utf8.then_some(1),
+                message_expiry_interval: Some(outbound.expiry),
+                content_type: Some(outbound.content_type.to_owned()),
+                correlation_data: outbound.correlation_data.map(Into::into),
+                ..PublishProperties::default()
+            };
+            let sent = self.publish(outbound.topic, outbound.payload, outbound.qos, false, properties).await;
+            if !matches!(sent, Ok(true)) {
+                self.gateway.counters().count_shed();
+            }
+            sent?;
+        }
+        Ok(self.client.ack(publish).await?)
+    }
+
+    async fn announce(&mut self, announcement: Announcement) -> Result<(), Disconnected> {
+        let Announcement { topic, payload, content_type } = announcement;
+        let properties = PublishProperties {
+            payload_format_indicator: Some(1),
+            content_type: Some(content_type.to_owned()),
+            ..PublishProperties::default()
+        };
+        self.publish(topic, payload, QoS::AtLeastOnce, true, properties).await.map(|_| ())
+    }
+
+    /// Hands a PUBLISH to rumqttc; `false` if the broker would not take it, which would cost the connection.
+    async fn publish(
+        &mut self,
+        topic: String,
+        payload: Vec<u8>,
+        qos: QoS,
+        retain: bool,
+        properties: PublishProperties,
+    ) -> Result<bool, Disconnected> {
+        let at_least_once = qos == QoS::AtLeastOnce && self.limits.at_least_once;
+        let qos = if at_least_once { MqttQoS::AtLeastOnce } else { MqttQoS::AtMostOnce };
+        let mut packet = Publish::new(topic.as_str(), qos, payload, Some(properties));
+        packet.pkid = 1;
+        let (size, max) = (packet.size(), self.limits.max_packet_size);
+        if size > max {
+            warn!(broker = self.address, topic, size, max, "not published: larger than the broker's maximum packet size");
+            return Ok(false);
+        }
+        self.client.publish_with_properties(topic, qos, retain, packet.payload, packet.properties.unwrap_or_default()).await?;
+        self.sent = self.sent.saturating_add(u64::from(at_least_once));
+        Ok(true)
+    }
+}
+
+/// What the connection took with it.
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.queue.close();
+        self.overflow.close();
+        while self.queue.try_recv().is_ok() || self.overflow.try_recv().is_ok() {
+            self.gateway.counters().count_shed();
+        }
+    }
+}

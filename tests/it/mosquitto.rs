@@ -1,0 +1,198 @@
+//! A real Mosquitto on a free loopback port: TLS, passwords, and an ACL file as an operator would write it.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+/// The user that credgate connects as, and its password.
+pub const GATEWAY: (&str, &str) = ("credgate", "gateway-password");
+
+/// No step of the harness takes near as long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const ACL: &str = "\
+user credgate
+topic readwrite oauth2/v1/#
+
+# of every user
+pattern readwrite oauth2/v1/client/%u/#
+pattern read oauth2/v1/as/#
+";
+
+/// A running broker; killed when dropped.
+pub struct Mosquitto {
+    directory: tempfile::TempDir,
+    port: u16,
+    child: Option<Child>,
+}
+
+impl Mosquitto {
+    /// Starts a broker that [`GATEWAY`] may use.
+    pub fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// The same with more lines in its configuration.
+    pub fn start_with(settings: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        write_certificates(directory.path());
+        fs::write(directory.path().join("acl"), ACL).unwrap();
+        fs::write(directory.path().join("passwords"), "").unwrap();
+        let mut broker = Self { directory, port: 0, child: None };
+        broker.write_password(GATEWAY.0, GATEWAY.1);
+        // Somebody else may take the port before the broker does.
+        for _ in 0..10 {
+            broker.port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+            broker.write_configuration(settings);
+            if broker.launch() {
+                return broker;
+            }
+        }
+        panic!("mosquitto does not start:\n{}", broker.log());
+    }
+
+    /// The port of the TLS listener on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The certificate of the CA that signed the broker's certificate, which is for `localhost` and 127.0.0.1.
+    pub fn ca_file(&self) -> PathBuf {
+        self.path("ca.crt")
+    }
+
+    /// What a client needs to trust this broker and no other.
+    pub fn client_config(&self) -> Arc<rustls::ClientConfig> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(self.ca_file()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
+    }
+
+    /// Adds a user or changes its password, and waits until the broker knows.
+    pub fn set_password(&self, user: &str, password: &str) {
+        self.write_password(user, password);
+        self.reload();
+    }
+
+    /// Replaces the ACL file, and waits until the broker knows.
+    pub fn set_acl(&self, acl: &str) {
+        fs::write(self.path("acl"), acl).unwrap();
+        self.reload();
+    }
+
+    /// Kills the broker and starts it again on the same port, with nothing of what it had in memory.
+    pub fn restart(&mut self) {
+        self.stop();
+        assert!(self.launch(), "mosquitto does not start again:\n{}", self.log());
+    }
+
+    /// Kills the broker.
+    pub fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// The broker's log so far, all starts together.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    /// Waits for a line in the broker's log.
+    pub fn wait_for_log(&self, text: &str) {
+        wait_until(|| self.log().contains(text), || format!("no {text:?} in the log of mosquitto:\n{}", self.log()));
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn write_configuration(&self, settings: &str) {
+        let at = self.directory.path().display();
+        let configuration = format!(
+            "user root\nper_listener_settings false\nlistener {} 127.0.0.1\ncafile {at}/ca.crt\ncertfile {at}/broker.crt\nkeyfile {at}/broker.key\n\
+             allow_anonymous false\npassword_file {at}/passwords\nacl_file {at}/acl\nset_tcp_nodelay true\npersistence false\n\
+             log_dest file {at}/log\nlog_type all\n{settings}\n",
+            self.port
+        );
+        fs::write(self.path("mosquitto.conf"), configuration).unwrap();
+    }
+
+    /// Starts the process; false if it ends before it listens.
+    fn launch(&mut self) -> bool {
+        let mut command = Command::new("/usr/sbin/mosquitto");
+        command.arg("-c").arg(self.path("mosquitto.conf")).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = self.child.insert(command.spawn().unwrap());
+        let mut ended = false;
+        wait_until(
+            || {
+                ended = child.try_wait().unwrap().is_some();
+                ended || TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok()
+            },
+            || "mosquitto neither listens nor ends".into(),
+        );
+        if ended {
+            self.child = None;
+        }
+        !ended
+    }
+
+    fn write_password(&self, user: &str, password: &str) {
+        let mut command = Command::new("/usr/bin/mosquitto_passwd");
+        let status = command.arg("-b").arg(self.path("passwords")).args([user, password]).stderr(Stdio::null()).status().unwrap();
+        assert!(status.success(), "mosquitto_passwd: {status}");
+    }
+
+    /// The broker has one thread: who connects after the line is in the log meets the new files.
+    fn reload(&self) {
+        let reloads = || self.log().matches("Reloading config.").count();
+        let before = reloads();
+        let pid = self.child.as_ref().expect("the broker runs").id();
+        assert!(Command::new("/bin/kill").args(["-HUP", &pid.to_string()]).status().unwrap().success());
+        wait_until(|| reloads() > before, || "mosquitto does not reload".into());
+    }
+}
+
+impl Drop for Mosquitto {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn wait_until(mut condition: impl FnMut() -> bool, complaint: impl Fn() -> String) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "{}", complaint());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// `ca.crt`, and `broker.crt` with `broker.key` signed by it.
+fn write_certificates(directory: &Path) {
+    let ca_key = KeyPair::generate().unwrap();
+    let mut ca = CertificateParams::default();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    ca.distinguished_name.push(DnType::CommonName, "credgate test CA");
+    fs::write(directory.join("ca.crt"), ca.self_signed(&ca_key).unwrap().pem()).unwrap();
+
+    let broker_key = KeyPair::generate().unwrap();
+    let mut broker = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    broker.distinguished_name.push(DnType::CommonName, "localhost");
+    broker.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let certificate = broker.signed_by(&broker_key, &Issuer::new(ca, ca_key)).unwrap();
+    fs::write(directory.join("broker.crt"), certificate.pem()).unwrap();
+    fs::write(directory.join("broker.key"), broker_key.serialize_pem()).unwrap();
+}
