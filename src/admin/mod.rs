@@ -1,1 +1,23 @@
 //! The control socket: bounded, versioned frames between the operator's commands and the daemon.
+//!
+//! A frame is its length (four bytes, big-endian) and a JSON document: `{"v":1,"command":{..}}` asks, `{"v":1,"answer":{..}}` or
+//! `{"v":1,"error":{..}}` answers. A connection carries one exchange. [`Administrator::execute`] is the one implementation of every command,
+//! for the socket and for work on the registry of a gateway that does not run.
+
+mod administrator;
+mod call;
+mod command;
+mod documents;
+mod error;
+mod frame;
+mod socket;
+mod status;
+
+pub use administrator::{Administrator, Caller};
+pub use call::{CallError, call};
+pub use command::{Answer, Command, IssuedSecret, NewClient, NewResourceServer, NewScope};
+pub use documents::{ClientDocument, KeyDocument, SecretDocument};
+pub use error::{AdminError, AdminErrorCode};
+pub use frame::{FrameError, MAX_FRAME, VERSION};
+pub use socket::ControlSocket;
+pub use status::{DaemonStatus, LinkStatus, ListenerStatus};

@@ -1,0 +1,444 @@
+//! The one implementation of the operator's commands.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::{
+    AdminError, AdminErrorCode, Answer, ClientDocument, Command, DaemonStatus, KeyDocument, MAX_FRAME, NewClient, NewResourceServer,
+    NewScope,
+};
+use crate::clients::{AuthMethod, Client, ClientSecret, ClientStore as _, Status};
+use crate::clock::UnixTime;
+use crate::oauth::ClientId;
+use crate::policy::{PolicyStore as _, ResourceServer, Scope};
+use crate::registry::{self, Registry};
+
+/// Bytes of a name or of software words, at most.
+const MAX_NAME: usize = 256;
+/// Bytes of a description or an audience, at most.
+const MAX_TEXT: usize = 1_024;
+/// Scopes of a client and permissions of a scope, at most: a record fits a frame.
+const MAX_ITEMS: usize = 256;
+/// Bytes of a page of a list, one record more or less.
+const PAGE: usize = MAX_FRAME / 2;
+
+/// Executes the operator's commands on a registry.
+pub struct Administrator {
+    registry: Arc<Registry>,
+    keys_directory: PathBuf,
+    status: Box<dyn Fn() -> DaemonStatus + Send + Sync>,
+    on_change: Box<dyn Fn() + Send + Sync>,
+}
+
+/// On whose behalf a command is executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// The user id.
+    pub uid: u32,
+}
+
+impl Caller {
+    /// This process itself.
+    #[must_use]
+    pub fn this_process() -> Self {
+        Self { uid: rustix::process::geteuid().as_raw() }
+    }
+}
+
+impl Administrator {
+    /// An administrator of `registry`. `status` tells what the daemon does; `on_change` is called after each change that is on disk.
+    pub fn new(
+        registry: Arc<Registry>,
+        keys_directory: PathBuf,
+        status: Box<dyn Fn() -> DaemonStatus + Send + Sync>,
+        on_change: Box<dyn Fn() + Send + Sync>,
+    ) -> Self {
+        Self { registry, keys_directory, status, on_change }
+    }
+
+    /// Executes a command on behalf of this process. Blocks until a change is on disk.
+    ///
+    /// # Errors
+    /// If the command is refused or the registry fails; nothing is changed then.
+    pub fn execute(&self, command: Command) -> Result<Answer, AdminError> {
+        self.execute_for(Caller::this_process(), command)
+    }
+
+    /// Executes a command on behalf of `caller`, who is named in the log. Blocks until a change is on disk.
+    ///
+    /// # Errors
+    /// If the command is refused or the registry fails; nothing is changed then.
+    pub fn execute_for(&self, caller: Caller, command: Command) -> Result<Answer, AdminError> {
+        match command {
+            Command::ClientAdd(new) => {
+                let id = new.client_id.clone().map_or_else(random_client_id, Ok)?;
+                self.change("client add", id.as_str(), caller, || self.add_client(&id, new))
+            }
+            Command::ClientList { after } => {
+                let clients = self.registry.clients();
+                let following = clients.iter().filter(|client| after.as_ref().is_none_or(|after| client.client_id > *after));
+                let (clients, more) = page(following.map(|client| ClientDocument::from(&**client)))?;
+                Ok(Answer::Clients { clients, more })
+            }
+            Command::ClientShow { client_id } => match self.registry.client(&client_id) {
+                Some(client) => Ok(Answer::Client(Box::new((&*client).into()))),
+                None => Err(registry::RegistryError::NotFound { kind: "client", id: client_id.to_string() }.into()),
+            },
+            Command::ClientRemove { client_id } => self.change("client remove", client_id.as_str(), caller, || {
+                let removed = self.registry.remove_client(&client_id)?;
+                Ok(Answer::ClientRemoved(Box::new((&*removed).into())))
+            }),
+            Command::ClientSetStatus { client_id, status } => {
+                let operation = match status {
+                    Status::Active => "client resume",
+                    Status::Suspended => "client suspend",
+                    Status::Blocked => "client block",
+                };
+                self.change(operation, client_id.as_str(), caller, || {
+                    let now = system_time();
+                    let changed = self.registry.update_client(&client_id, |client| {
+                        client.status = status;
+                        client.updated_at = now;
+                    })?;
+                    Ok(Answer::Client(Box::new((&*changed).into())))
+                })
+            }
+            Command::ResourceServerAdd(new) => {
+                let id = new.id.clone();
+                self.change("resource-server add", id.as_str(), caller, || self.add_resource_server(new))
+            }
+            Command::ResourceServerList { after } => {
+                let policy = self.registry.policy();
+                let following = policy.resource_servers.values().filter(|server| after.as_ref().is_none_or(|after| server.id > *after));
+                let (resource_servers, more) = page(following.cloned())?;
+                Ok(Answer::ResourceServers { resource_servers, more })
+            }
+            Command::ScopeAdd(new) => {
+                let name = new.name.clone();
+                self.change("scope add", name.as_str(), caller, || self.add_scope(new))
+            }
+            Command::ScopeList { after } => {
+                let policy = self.registry.policy();
+                let following = policy.scopes.values().filter(|scope| after.as_ref().is_none_or(|after| scope.name > *after));
+                let (scopes, more) = page(following.cloned())?;
+                Ok(Answer::Scopes { scopes, more })
+            }
+            Command::KeyList => {
+                let keys = registry::list_keys(&self.keys_directory)?;
+                Ok(Answer::Keys(keys.into_iter().map(KeyDocument::from).collect()))
+            }
+            Command::Status => {
+                let policy = self.registry.policy();
+                let mut status = (self.status)();
+                status.clients = self.registry.client_count();
+                status.resource_servers = policy.resource_servers.len();
+                status.scopes = policy.scopes.len();
+                Ok(Answer::Status(Box::new(status)))
+            }
+        }
+    }
+
+    /// Runs a change and tells the log who did what to which record and how it went.
+    fn change(
+        &self,
+        operation: &'static str,
+        id: &str,
+        caller: Caller,
+        run: impl FnOnce() -> Result<Answer, AdminError>,
+    ) -> Result<Answer, AdminError> {
+        let outcome = run();
+        let told = outcome.as_ref().err().map_or("done", AdminError::code);
+        tracing::info!(operation, id, outcome = told, uid = caller.uid, "operator's command");
+        if outcome.is_ok() {
+            (self.on_change)();
+        }
+        outcome
+    }
+
+    fn add_client(&self, id: &ClientId, new: NewClient) -> Result<Answer, AdminError> {
+        check_text("the client name", &new.client_name, MAX_NAME)?;
+        check_text("the software id", &new.software_id, MAX_NAME)?;
+        check_text("the software version", &new.software_version, MAX_NAME)?;
+        check_count("scopes", new.scope.len())?;
+        let mut entropy = Zeroizing::new([0; 32]);
+        random(&mut *entropy)?;
+        let now = system_time();
+        let (record, secret) = ClientSecret::generate(&entropy, now);
+        let added = self.registry.add_client(Client {
+            client_id: id.clone(),
+            client_name: new.client_name,
+            token_endpoint_auth_method: AuthMethod::ClientSecretPost,
+            scope: new.scope,
+            status: Status::Active,
+            secrets: vec![record],
+            software_id: new.software_id,
+            software_version: new.software_version,
+            created_at: now,
+            updated_at: now,
+        })?;
+        Ok(Answer::ClientAdded { client: Box::new((&*added).into()), client_secret: secret.into() })
+    }
+
+    fn add_resource_server(&self, new: NewResourceServer) -> Result<Answer, AdminError> {
+        check_text("the description", &new.description, MAX_TEXT)?;
+        check_text("the audience", &new.audience, MAX_TEXT)?;
+        if new.audience.is_empty() || new.audience.contains(char::is_whitespace) {
+            return Err(invalid("the audience must be a word, usually a URI such as https://telemetry.example"));
+        }
+        if new.max_token_lifetime == Some(0) {
+            return Err(invalid("the longest token lifetime must be at least 1 second"));
+        }
+        let now = system_time();
+        let added = self.registry.add_resource_server(ResourceServer {
+            id: new.id,
+            audience: new.audience,
+            description: new.description,
+            max_token_lifetime: new.max_token_lifetime,
+            created_at: now,
+            updated_at: now,
+        })?;
+        Ok(Answer::ResourceServer(added))
+    }
+
+    fn add_scope(&self, new: NewScope) -> Result<Answer, AdminError> {
+        check_text("the description", &new.description, MAX_TEXT)?;
+        check_count("permissions", new.permissions.len())?;
+        let now = system_time();
+        let added = self.registry.add_scope(Scope {
+            name: new.name,
+            description: new.description,
+            resource_server: new.resource_server,
+            permissions: new.permissions,
+            created_at: now,
+            updated_at: now,
+        })?;
+        Ok(Answer::Scope(added))
+    }
+}
+
+/// As many records as fit a page, and whether there are more.
+fn page<T: Serialize>(records: impl Iterator<Item = T>) -> Result<(Vec<T>, bool), AdminError> {
+    let (mut taken, mut size) = (Vec::new(), 0_usize);
+    for record in records {
+        let json = serde_json::to_vec(&record).map_err(|error| AdminError::new(AdminErrorCode::Internal, error.to_string()))?;
+        size = size.saturating_add(json.len()).saturating_add(1);
+        if size > PAGE && !taken.is_empty() {
+            return Ok((taken, true));
+        }
+        taken.push(record);
+    }
+    Ok((taken, false))
+}
+
+fn check_text(what: &str, text: &str, limit: usize) -> Result<(), AdminError> {
+    if text.len() > limit || text.chars().any(char::is_control) {
+        return Err(invalid(format!("{what} must be at most {limit} bytes without control characters")));
+    }
+    Ok(())
+}
+
+fn check_count(what: &str, count: usize) -> Result<(), AdminError> {
+    if count > MAX_ITEMS {
+        return Err(invalid(format!("there must be at most {MAX_ITEMS} {what}")));
+    }
+    Ok(())
+}
+
+fn invalid(message: impl Into<String>) -> AdminError {
+    AdminError::new(AdminErrorCode::InvalidArgument, message)
+}
+
+/// 16 characters of Crockford's base32: 80 random bits that survive being read aloud, typed and used as a file name.
+fn random_client_id() -> Result<ClientId, AdminError> {
+    const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    let mut bytes = [0; 16];
+    random(&mut bytes)?;
+    let id: String = bytes.iter().filter_map(|byte| ALPHABET.get(usize::from(byte & 31))).map(|&letter| char::from(letter)).collect();
+    id.parse().map_err(|error: crate::oauth::InvalidWord| AdminError::new(AdminErrorCode::Internal, error.to_string()))
+}
+
+fn random(bytes: &mut [u8]) -> Result<(), AdminError> {
+    getrandom::fill(bytes).map_err(|error| AdminError::new(AdminErrorCode::Internal, format!("the system gave no random bytes: {error}")))
+}
+
+fn system_time() -> UnixTime {
+    UnixTime::from_secs(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::clients::authenticate_session;
+    use crate::oauth::Secret;
+    use crate::registry::RegistryOptions;
+
+    pub(in crate::admin) struct Bench {
+        pub(in crate::admin) administrator: Arc<Administrator>,
+        registry: Arc<Registry>,
+        changes: Arc<AtomicUsize>,
+        pub(in crate::admin) directory: tempfile::TempDir,
+    }
+
+    pub(in crate::admin) fn bench() -> Bench {
+        let directory = tempfile::tempdir().unwrap();
+        let options = RegistryOptions { directory: directory.path().join("registry"), cache_capacity: 1 << 20 };
+        let registry = Registry::open(&options).unwrap();
+        let keys = directory.path().join("keys");
+        registry::load_or_create_keys(&keys).unwrap();
+        let changes = Arc::new(AtomicUsize::new(0));
+        let counted = changes.clone();
+        let status = || DaemonStatus { running: true, issuer: "https://as.example".into(), ..DaemonStatus::default() };
+        let on_change = move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+        };
+        let administrator = Arc::new(Administrator::new(registry.clone(), keys, Box::new(status), Box::new(on_change)));
+        Bench { administrator, registry, changes, directory }
+    }
+
+    impl Bench {
+        fn execute(&self, command: Command) -> Result<Answer, AdminError> {
+            self.administrator.execute_for(Caller { uid: 1_000 }, command)
+        }
+
+        fn add_client(&self, new: NewClient) -> (ClientDocument, Secret) {
+            match self.execute(Command::ClientAdd(new)).unwrap() {
+                Answer::ClientAdded { client, client_secret } => (*client, Secret::new(client_secret.secret().expose().to_vec())),
+                other => panic!("{other:?}"),
+            }
+        }
+
+        fn changes(&self) -> usize {
+            self.changes.load(Ordering::SeqCst)
+        }
+
+        fn define_scope(&self) {
+            let server = NewResourceServer {
+                id: "telemetry".parse().unwrap(),
+                audience: "https://telemetry.example".into(),
+                description: String::new(),
+                max_token_lifetime: Some(60),
+            };
+            let scope = NewScope {
+                name: "telemetry:write".parse().unwrap(),
+                resource_server: server.id.clone(),
+                permissions: vec!["pub telemetry/{client_id}/#".parse().unwrap()],
+                description: String::new(),
+            };
+            assert!(matches!(self.execute(Command::ResourceServerAdd(server)).unwrap(), Answer::ResourceServer(_)));
+            assert!(matches!(self.execute(Command::ScopeAdd(scope)).unwrap(), Answer::Scope(_)));
+        }
+    }
+
+    #[test]
+    fn a_client_is_added_with_a_secret_that_serves() {
+        let bench = bench();
+        bench.define_scope();
+        let new = NewClient { client_name: "Pump".into(), scope: "telemetry:write".parse().unwrap(), ..NewClient::default() };
+        let (client, secret) = bench.add_client(new);
+        assert_eq!((client.client_id.len(), client.scope.as_str(), client.client_name.as_str()), (16, "telemetry:write", "Pump"));
+        let id: ClientId = client.client_id.parse().unwrap();
+        assert!(authenticate_session(&id, &secret, &*bench.registry, system_time()).is_ok());
+        assert_eq!(bench.changes(), 3);
+    }
+
+    #[test]
+    fn random_ids_and_secrets_differ() {
+        let bench = bench();
+        let (first, first_secret) = bench.add_client(NewClient::default());
+        let (second, second_secret) = bench.add_client(NewClient::default());
+        assert_ne!(first.client_id, second.client_id);
+        assert_ne!(first_secret.expose(), second_secret.expose());
+    }
+
+    #[test]
+    fn a_status_change_takes_effect_at_once() {
+        let bench = bench();
+        let id: ClientId = "dev1".parse().unwrap();
+        let (_, secret) = bench.add_client(NewClient { client_id: Some(id.clone()), ..NewClient::default() });
+        for (status, served) in [(Status::Suspended, false), (Status::Active, true), (Status::Blocked, false)] {
+            let answer = bench.execute(Command::ClientSetStatus { client_id: id.clone(), status }).unwrap();
+            assert!(matches!(answer, Answer::Client(client) if client.status == status));
+            assert_eq!(authenticate_session(&id, &secret, &*bench.registry, system_time()).is_ok(), served, "{status:?}");
+        }
+    }
+
+    #[test]
+    fn a_removed_client_is_gone() {
+        let bench = bench();
+        let id: ClientId = "dev1".parse().unwrap();
+        bench.add_client(NewClient { client_id: Some(id.clone()), ..NewClient::default() });
+        assert!(matches!(bench.execute(Command::ClientRemove { client_id: id.clone() }).unwrap(), Answer::ClientRemoved(_)));
+        for command in [Command::ClientShow { client_id: id.clone() }, Command::ClientRemove { client_id: id }] {
+            assert_eq!(bench.execute(command).unwrap_err().code, AdminErrorCode::NotFound);
+        }
+        assert_eq!(bench.changes(), 2);
+    }
+
+    #[test]
+    fn a_refused_command_changes_nothing() {
+        let bench = bench();
+        let taken = NewClient { client_id: Some("dev1".parse().unwrap()), ..NewClient::default() };
+        bench.add_client(taken.clone());
+        let server = |audience: &str, lifetime| NewResourceServer {
+            id: "rs".parse().unwrap(),
+            audience: audience.into(),
+            description: String::new(),
+            max_token_lifetime: lifetime,
+        };
+        for (command, code) in [
+            (Command::ClientAdd(taken), AdminErrorCode::AlreadyExists),
+            (Command::ClientAdd(NewClient { scope: "nope".parse().unwrap(), ..NewClient::default() }), AdminErrorCode::NotFound),
+            (Command::ClientAdd(NewClient { client_name: "\u{1b}[2J".into(), ..NewClient::default() }), AdminErrorCode::InvalidArgument),
+            (Command::ClientAdd(NewClient { software_id: "x".repeat(257), ..NewClient::default() }), AdminErrorCode::InvalidArgument),
+            (Command::ResourceServerAdd(server("", None)), AdminErrorCode::InvalidArgument),
+            (Command::ResourceServerAdd(server("a b", None)), AdminErrorCode::InvalidArgument),
+            (Command::ResourceServerAdd(server("urn:x", Some(0))), AdminErrorCode::InvalidArgument),
+        ] {
+            let told = format!("{command:?}");
+            assert_eq!(bench.execute(command).unwrap_err().code, code, "{told}");
+        }
+        assert_eq!((bench.changes(), bench.registry.client_count()), (1, 1));
+    }
+
+    #[test]
+    fn a_long_list_comes_in_pages_that_fit_a_frame() {
+        let bench = bench();
+        let name = "ü".repeat(120);
+        for number in 0..2_500 {
+            let client_id = Some(format!("device-{number:05}").parse().unwrap());
+            bench.add_client(NewClient { client_id, client_name: name.clone(), ..NewClient::default() });
+        }
+        let (mut after, mut ids, mut pages): (Option<ClientId>, Vec<String>, usize) = (None, Vec::new(), 0);
+        loop {
+            let json = super::super::frame::encode_outcome(&bench.execute(Command::ClientList { after })).unwrap();
+            let Ok(Answer::Clients { clients, more }) = super::super::frame::decode_outcome(&json).unwrap() else { panic!("not a list") };
+            pages = pages.saturating_add(1);
+            ids.extend(clients.into_iter().map(|client| client.client_id));
+            if !more {
+                break;
+            }
+            after = Some(ids.last().unwrap().parse().unwrap());
+        }
+        let expected: Vec<String> = (0..2_500).map(|number| format!("device-{number:05}")).collect();
+        assert_eq!(ids, expected);
+        assert!(pages > 1);
+    }
+
+    #[test]
+    fn the_status_counts_what_is_registered() {
+        let bench = bench();
+        bench.define_scope();
+        bench.add_client(NewClient::default());
+        let Answer::Status(status) = bench.execute(Command::Status).unwrap() else { panic!("not a status") };
+        assert!(status.running);
+        assert_eq!((status.clients, status.resource_servers, status.scopes), (1, 1, 1));
+        let Answer::Keys(keys) = bench.execute(Command::KeyList).unwrap() else { panic!("not keys") };
+        assert_eq!((keys.len(), keys[0].alg.as_str(), keys[0].active), (1, "EdDSA", true));
+    }
+}

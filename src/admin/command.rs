@@ -1,0 +1,239 @@
+//! What can be asked of the gateway, and what it answers.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{ClientDocument, DaemonStatus, KeyDocument};
+use crate::clients::Status;
+use crate::oauth::{ClientId, ScopeSet, ScopeToken, Secret};
+use crate::policy::{ResourceServer, ResourceServerId, Scope, TopicPermission};
+
+/// One command of an operator. No command carries a secret.
+///
+/// Lists come in pages that fit a frame: the next page begins `after` the last id of the one before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Command {
+    /// Registers a client; answered with its secret, this once.
+    ClientAdd(NewClient),
+    /// The clients, by id.
+    ClientList {
+        /// Where the page begins.
+        after: Option<ClientId>,
+    },
+    /// One client.
+    ClientShow {
+        /// Which.
+        client_id: ClientId,
+    },
+    /// Removes a client for good.
+    ClientRemove {
+        /// Which.
+        client_id: ClientId,
+    },
+    /// Blocks, suspends or resumes a client.
+    ClientSetStatus {
+        /// Which.
+        client_id: ClientId,
+        /// What it is to be.
+        status: Status,
+    },
+    /// Registers a resource server.
+    ResourceServerAdd(NewResourceServer),
+    /// The resource servers, by id.
+    ResourceServerList {
+        /// Where the page begins.
+        after: Option<ResourceServerId>,
+    },
+    /// Defines a scope.
+    ScopeAdd(NewScope),
+    /// The scopes, by name.
+    ScopeList {
+        /// Where the page begins.
+        after: Option<ScopeToken>,
+    },
+    /// The signing keys.
+    KeyList,
+    /// What the gateway does.
+    Status,
+}
+
+/// A client to register, by the names of RFC 7591 section 2.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewClient {
+    /// Its id; `None` for a random one.
+    pub client_id: Option<ClientId>,
+    /// A name for people; may be empty.
+    pub client_name: String,
+    /// The scopes to grant.
+    pub scope: ScopeSet,
+    /// What runs on the device; may be empty.
+    pub software_id: String,
+    /// The version of that; may be empty.
+    pub software_version: String,
+}
+
+/// A resource server to register.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewResourceServer {
+    /// Its id.
+    pub id: ResourceServerId,
+    /// The `aud` of its tokens (RFC 9068 section 2.2).
+    pub audience: String,
+    /// For people; may be empty.
+    pub description: String,
+    /// Seconds no token for it outlives; `None` leaves the gateway's limit.
+    pub max_token_lifetime: Option<u32>,
+}
+
+/// A scope to define.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewScope {
+    /// The scope-token.
+    pub name: ScopeToken,
+    /// Whose resources it opens.
+    pub resource_server: ResourceServerId,
+    /// The MQTT topics it opens.
+    pub permissions: Vec<TopicPermission>,
+    /// For people; may be empty.
+    pub description: String,
+}
+
+/// The answer to a [`Command`].
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// A client was registered.
+    ClientAdded {
+        /// As it is kept.
+        client: Box<ClientDocument>,
+        /// Its secret, which nothing can show again.
+        client_secret: IssuedSecret,
+    },
+    /// One client, as it is or as it is after a change.
+    Client(Box<ClientDocument>),
+    /// A client was removed; this is what it was.
+    ClientRemoved(Box<ClientDocument>),
+    /// A page of clients.
+    Clients {
+        /// In the order of their ids.
+        clients: Vec<ClientDocument>,
+        /// Whether another page follows.
+        more: bool,
+    },
+    /// A resource server was registered.
+    ResourceServer(Arc<ResourceServer>),
+    /// A page of resource servers.
+    ResourceServers {
+        /// In the order of their ids.
+        resource_servers: Vec<Arc<ResourceServer>>,
+        /// Whether another page follows.
+        more: bool,
+    },
+    /// A scope was defined.
+    Scope(Arc<Scope>),
+    /// A page of scopes.
+    Scopes {
+        /// In the order of their names.
+        scopes: Vec<Arc<Scope>>,
+        /// Whether another page follows.
+        more: bool,
+    },
+    /// The signing keys.
+    Keys(Vec<KeyDocument>),
+    /// What the gateway does.
+    Status(Box<DaemonStatus>),
+}
+
+/// Names the answer only: one of them holds a secret.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ClientAdded { .. } => "ClientAdded(redacted)",
+            Self::Client(_) => "Client",
+            Self::ClientRemoved(_) => "ClientRemoved",
+            Self::Clients { .. } => "Clients",
+            Self::ResourceServer(_) => "ResourceServer",
+            Self::ResourceServers { .. } => "ResourceServers",
+            Self::Scope(_) => "Scope",
+            Self::Scopes { .. } => "Scopes",
+            Self::Keys(_) => "Keys",
+            Self::Status(_) => "Status",
+        })
+    }
+}
+
+/// A new client secret on its way to the operator: text in a document, zeroised when dropped, never shown by `Debug`.
+pub struct IssuedSecret(Secret);
+
+impl IssuedSecret {
+    /// The secret, for the one file or terminal that shows it.
+    #[must_use]
+    pub fn secret(&self) -> &Secret {
+        &self.0
+    }
+}
+
+impl From<Secret> for IssuedSecret {
+    fn from(secret: Secret) -> Self {
+        Self(secret)
+    }
+}
+
+impl fmt::Debug for IssuedSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("IssuedSecret(redacted)")
+    }
+}
+
+impl Serialize for IssuedSecret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = std::str::from_utf8(self.0.expose()).map_err(|_| serde::ser::Error::custom("the secret is not text"))?;
+        serializer.serialize_str(text)
+    }
+}
+
+impl<'de> Deserialize<'de> for IssuedSecret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(Secret::new(text.into_bytes())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_have_a_fixed_form() {
+        let block = Command::ClientSetStatus { client_id: "dev1".parse().unwrap(), status: Status::Blocked };
+        assert_eq!(serde_json::to_string(&block).unwrap(), r#"{"client_set_status":{"client_id":"dev1","status":"blocked"}}"#);
+        assert_eq!(serde_json::from_str::<Command>(r#""status""#).unwrap(), Command::Status);
+        assert_eq!(serde_json::from_str::<Command>(r#"{"client_list":{}}"#).unwrap(), Command::ClientList { after: None });
+    }
+
+    #[test]
+    fn deny_unknown_members_and_bad_words() {
+        for text in [
+            r#"{"client_show":{"client_id":"dev1","x":1}}"#,
+            r#"{"client_show":{"client_id":"a/b"}}"#,
+            r#"{"client_erase":{"client_id":"dev1"}}"#,
+            r#"{"client_add":{"client_name":"","scope":[],"software_id":"","software_version":"","client_secret":"x"}}"#,
+        ] {
+            assert!(serde_json::from_str::<Command>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_text_in_a_document_and_hidden_elsewhere() {
+        let issued = IssuedSecret::from(Secret::new(b"hunter2".to_vec()));
+        assert_eq!(serde_json::to_string(&issued).unwrap(), "\"hunter2\"");
+        let read: IssuedSecret = serde_json::from_str("\"hunter2\"").unwrap();
+        assert_eq!(read.secret().expose(), b"hunter2");
+        assert!(!format!("{issued:?}").contains("hunter2"));
+    }
+}

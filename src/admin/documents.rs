@@ -1,0 +1,88 @@
+//! What is told of a client and of a key: everything an operator needs, nothing to attack with.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clients::{AuthMethod, Client, Status};
+use crate::clock::UnixTime;
+use crate::registry::KeyInfo;
+
+/// A client as operators see it, by the names of RFC 7591 sections 2 and 3.2.1: without the digests of its secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientDocument {
+    /// The identifier.
+    pub client_id: String,
+    /// A name for people; may be empty.
+    pub client_name: String,
+    /// How it authenticates.
+    pub token_endpoint_auth_method: AuthMethod,
+    /// The scopes granted, separated by spaces; may be empty.
+    pub scope: String,
+    /// Whether it is served.
+    pub status: Status,
+    /// When it was registered.
+    pub client_id_issued_at: UnixTime,
+    /// The last change by an operator.
+    pub updated_at: UnixTime,
+    /// What runs on the device; may be empty.
+    pub software_id: String,
+    /// The version of that; may be empty.
+    pub software_version: String,
+    /// When its secrets were made and may be used.
+    pub secrets: Vec<SecretDocument>,
+}
+
+/// The dates of a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretDocument {
+    /// When it was made.
+    pub created_at: UnixTime,
+    /// Refused before; `None` for no limit.
+    pub not_before: Option<UnixTime>,
+    /// Refused from then on; `None` for no limit.
+    pub expires_at: Option<UnixTime>,
+}
+
+impl From<&Client> for ClientDocument {
+    fn from(client: &Client) -> Self {
+        let secret_dates = |secret: &crate::clients::ClientSecret| SecretDocument {
+            created_at: secret.created_at,
+            not_before: secret.not_before,
+            expires_at: secret.expires_at,
+        };
+        Self {
+            client_id: client.client_id.to_string(),
+            client_name: client.client_name.clone(),
+            token_endpoint_auth_method: client.token_endpoint_auth_method,
+            scope: client.scope.to_string(),
+            status: client.status,
+            client_id_issued_at: client.created_at,
+            updated_at: client.updated_at,
+            software_id: client.software_id.clone(),
+            software_version: client.software_version.clone(),
+            secrets: client.secrets.iter().map(secret_dates).collect(),
+        }
+    }
+}
+
+/// A signing key as operators see it, by the names of RFC 7517 section 4 where it has one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyDocument {
+    /// Its id: the RFC 7638 thumbprint.
+    pub kid: String,
+    /// The JWS algorithm.
+    pub alg: String,
+    /// When it was made.
+    pub created_at: UnixTime,
+    /// Whether it signs; the others are published only.
+    pub active: bool,
+    /// The file it is kept in.
+    pub path: PathBuf,
+}
+
+impl From<KeyInfo> for KeyDocument {
+    fn from(key: KeyInfo) -> Self {
+        Self { kid: key.kid, alg: key.algorithm.to_owned(), created_at: key.created_at, active: key.active, path: key.path }
+    }
+}

@@ -1,0 +1,149 @@
+//! Why a command was not executed, in words an operator can use.
+
+use std::error::Error;
+
+use serde::{Deserialize, Serialize};
+
+use crate::registry::RegistryError;
+
+/// A command that was not executed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct AdminError {
+    /// For programs.
+    pub code: AdminErrorCode,
+    /// What happened.
+    pub message: String,
+    /// What to do next.
+    pub advice: Option<String>,
+}
+
+/// The kinds of [`AdminError`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AdminErrorCode {
+    /// The peer may not use the socket.
+    NotPermitted,
+    /// The peer speaks another version of the protocol.
+    VersionMismatch,
+    /// The frame or the command in it cannot be read.
+    InvalidRequest,
+    /// An argument of the command is refused.
+    InvalidArgument,
+    /// What the command creates is there already.
+    AlreadyExists,
+    /// What the command names is not there.
+    NotFound,
+    /// Another process has the registry open.
+    RegistryLocked,
+    /// The registry failed.
+    Registry,
+    /// The gateway failed; also stands for kinds this version does not know.
+    #[serde(other)]
+    Internal,
+}
+
+impl AdminErrorCode {
+    /// The word for programs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotPermitted => "not_permitted",
+            Self::VersionMismatch => "version_mismatch",
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidArgument => "invalid_argument",
+            Self::AlreadyExists => "already_exists",
+            Self::NotFound => "not_found",
+            Self::RegistryLocked => "registry_locked",
+            Self::Registry => "registry",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+impl AdminError {
+    /// An error without advice.
+    #[must_use]
+    pub fn new(code: AdminErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), advice: None }
+    }
+
+    /// The same error with advice.
+    #[must_use]
+    pub fn with_advice(mut self, advice: impl Into<String>) -> Self {
+        self.advice = Some(advice.into());
+        self
+    }
+
+    /// For programs and logs.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        self.code.as_str()
+    }
+}
+
+impl From<RegistryError> for AdminError {
+    fn from(error: RegistryError) -> Self {
+        let message = with_causes(&error);
+        match error {
+            RegistryError::Locked { .. } => Self::new(AdminErrorCode::RegistryLocked, message)
+                .with_advice("the gateway or another command has it open: see `systemctl status credgate`, and try again"),
+            RegistryError::AlreadyExists { kind, .. } => Self::new(AdminErrorCode::AlreadyExists, message)
+                .with_advice(format!("choose another, or see `credgate {} list`", word(kind))),
+            RegistryError::NotFound { kind, .. } => {
+                Self::new(AdminErrorCode::NotFound, message).with_advice(format!("see `credgate {} list`", word(kind)))
+            }
+            _ => Self::new(AdminErrorCode::Registry, message),
+        }
+    }
+}
+
+/// The command that deals with a kind of record.
+fn word(kind: &str) -> String {
+    match kind {
+        "audience" => "resource-server".to_owned(),
+        kind => kind.replace(' ', "-"),
+    }
+}
+
+/// An error and its causes on one line: they have to cross the socket as text.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_error_keeps_its_kind_and_says_what_to_do() {
+        let error = AdminError::from(RegistryError::NotFound { kind: "resource server", id: "x".into() });
+        assert_eq!(error.code, AdminErrorCode::NotFound);
+        assert_eq!(error.advice.unwrap(), "see `credgate resource-server list`");
+    }
+
+    #[test]
+    fn a_kind_of_a_later_version_is_read() {
+        let text = r#"{"code":"something_new","message":"m","advice":null}"#;
+        assert_eq!(serde_json::from_str::<AdminError>(text).unwrap().code, AdminErrorCode::Internal);
+    }
+
+    #[test]
+    fn codes_are_the_words_on_the_wire() {
+        use AdminErrorCode::*;
+        for code in
+            [NotPermitted, VersionMismatch, InvalidRequest, InvalidArgument, AlreadyExists, NotFound, RegistryLocked, Registry, Internal]
+        {
+            assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! The daemon's end of the control socket.
+
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::frame::{self, FrameError};
+use super::{AdminError, AdminErrorCode, Administrator, Answer, Caller, VERSION};
+
+/// Connections at once; more wait in the listener's queue.
+const MAX_CONNECTIONS: usize = 16;
+/// A peer has this long to send its command, and to take the answer.
+const PEER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Commands under way have this long to end at shutdown.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+/// The wait after a failed accept, which usually means that descriptors have run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The listening control socket. Its file goes away with it.
+pub struct ControlSocket {
+    listener: UnixListener,
+    file: SocketFile,
+}
+
+impl ControlSocket {
+    /// Listens at `path`, with mode 0660. Makes the last directory of it if need be (0750) and replaces the socket of a daemon that is gone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AddrInUse`] if a daemon listens there, [`ErrorKind::AlreadyExists`] if the path is no socket, and what the system reports.
+    /// Every message names the path.
+    pub fn bind(path: &Path) -> io::Result<Self> {
+        Self::try_bind(path).map_err(|error| io::Error::new(error.kind(), format!("control socket {}: {error}", path.display())))
+    }
+
+    fn try_bind(path: &Path) -> io::Result<Self> {
+        if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty() && !directory.exists()) {
+            std::fs::DirBuilder::new().mode(0o750).create(directory)?;
+        }
+        remove_stale(path)?;
+        let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+        listener.set_nonblocking(true)?;
+        let metadata = std::fs::symlink_metadata(path)?;
+        let file = SocketFile { path: path.to_path_buf(), identity: (metadata.dev(), metadata.ino()) };
+        Ok(Self { listener, file })
+    }
+
+    /// Serves commands until `shutdown` becomes true or its sender is gone.
+    pub async fn serve(self, administrator: Arc<Administrator>, mut shutdown: watch::Receiver<bool>) {
+        let Self { listener, file } = self;
+        let listener = match tokio::net::UnixListener::from_std(listener) {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::error!(%error, path = %file.path.display(), "the control socket cannot be served");
+                return;
+            }
+        };
+        let limit = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let mut connections = JoinSet::new();
+        let accept = async {
+            loop {
+                while connections.try_join_next().is_some() {}
+                let Ok(permit) = limit.clone().acquire_owned().await else { return };
+                match listener.accept().await {
+                    Ok((stream, _)) => {
+                        let administrator = administrator.clone();
+                        connections.spawn(async move {
+                            let peer = stream.peer_cred().map(|peer| Caller { uid: peer.uid() });
+                            serve_connection(stream, peer, administrator, PEER_TIMEOUT).await;
+                            drop(permit);
+                        });
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "a connection to the control socket could not be accepted");
+                        sleep(ACCEPT_PAUSE).await;
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = accept => {}
+            _ = shutdown.wait_for(|stop| *stop) => {}
+        }
+        drop(listener);
+        drop(file);
+        let _ = timeout(SHUTDOWN_TIMEOUT, async { while connections.join_next().await.is_some() {} }).await;
+    }
+}
+
+/// The socket's file; removed when dropped, unless another daemon has put its own there.
+struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if std::fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.identity) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Removes the socket of a daemon that is gone; refuses to touch anything else.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(io::Error::new(ErrorKind::AlreadyExists, "something that is not a socket is there"));
+        }
+        Ok(_) => {}
+    }
+    match UnixStream::connect(path) {
+        Ok(_) => Err(io::Error::new(ErrorKind::AddrInUse, "another credgate is running")),
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+        Err(error) => Err(error),
+    }
+}
+
+/// Serves the one exchange of a connection.
+async fn serve_connection(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    peer: io::Result<Caller>,
+    administrator: Arc<Administrator>,
+    patience: Duration,
+) {
+    let outcome = match peer {
+        Ok(caller) if is_permitted(caller, Caller::this_process()) => {
+            let received = timeout(patience, frame::read(&mut stream)).await;
+            match received {
+                Ok(Ok(None)) => return,
+                Ok(Ok(Some(json))) => execute(&json, caller, administrator).await,
+                Ok(Err(error)) => Err(not_understood(&error)),
+                Err(_) => Err(AdminError::new(AdminErrorCode::InvalidRequest, "the command did not arrive in time")),
+            }
+        }
+        Ok(caller) => {
+            tracing::warn!(uid = caller.uid, outcome = AdminErrorCode::NotPermitted.as_str(), "operator's command");
+            Err(not_permitted(caller))
+        }
+        Err(error) => Err(AdminError::new(AdminErrorCode::NotPermitted, format!("the user of the connection cannot be told: {error}"))),
+    };
+    let json = frame::encode_outcome(&outcome).or_else(|error| {
+        frame::encode_outcome(&Err(AdminError::new(AdminErrorCode::Internal, format!("the answer cannot be sent: {error}"))))
+    });
+    if let Ok(json) = json {
+        // A peer that left has its command executed all the same; there is nobody to tell.
+        let _ = timeout(patience, frame::write(&mut stream, &json)).await;
+    }
+}
+
+async fn execute(json: &[u8], caller: Caller, administrator: Arc<Administrator>) -> Result<Answer, AdminError> {
+    let command = frame::decode_command(json).map_err(|error| not_understood(&error))?;
+    let executed = tokio::task::spawn_blocking(move || administrator.execute_for(caller, command)).await;
+    executed.unwrap_or_else(|_| Err(AdminError::new(AdminErrorCode::Internal, "the command failed in an unforeseen way; see the log")))
+}
+
+/// Root and the daemon's own user administer it.
+fn is_permitted(peer: Caller, own: Caller) -> bool {
+    peer.uid == 0 || peer == own
+}
+
+fn not_permitted(caller: Caller) -> AdminError {
+    AdminError::new(AdminErrorCode::NotPermitted, format!("the user with id {} may not administer this gateway", caller.uid))
+        .with_advice("run the command as root or as the gateway's own user, for example with sudo")
+}
+
+fn not_understood(error: &FrameError) -> AdminError {
+    match error {
+        FrameError::Version { theirs } => AdminError::new(
+            AdminErrorCode::VersionMismatch,
+            format!("this gateway speaks version {VERSION} of the control protocol, the command is of version {theirs}"),
+        )
+        .with_advice("use the credgate program that the gateway itself was started from; restart the gateway after an upgrade"),
+        FrameError::Syntax(cause) => AdminError::new(AdminErrorCode::InvalidRequest, format!("the command is not understood: {cause}"))
+            .with_advice("use the credgate program that the gateway itself was started from; restart the gateway after an upgrade"),
+        other => AdminError::new(AdminErrorCode::InvalidRequest, other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::super::administrator::tests::{Bench, bench};
+    use super::super::{CallError, Command, NewClient, call};
+    use super::*;
+
+    struct Running {
+        bench: Bench,
+        path: PathBuf,
+        stop: watch::Sender<bool>,
+        task: tokio::task::JoinHandle<()>,
+    }
+
+    fn start() -> Running {
+        let bench = bench();
+        let path = bench.directory.path().join("run/control.sock");
+        let (stop, shutdown) = watch::channel(false);
+        let task = tokio::spawn(ControlSocket::bind(&path).unwrap().serve(bench.administrator.clone(), shutdown));
+        Running { bench, path, stop, task }
+    }
+
+    async fn ask(path: &Path, command: Command) -> Result<Answer, CallError> {
+        let path = path.to_path_buf();
+        tokio::task::spawn_blocking(move || call(&path, &command)).await.unwrap()
+    }
+
+    /// Sends raw bytes and gives what comes back.
+    async fn send(path: &Path, bytes: &[u8]) -> Result<Answer, AdminError> {
+        let mut stream = tokio::net::UnixStream::connect(path).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let json = frame::read(&mut stream).await.unwrap().unwrap();
+        frame::decode_outcome(&json).unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn commands_cross_the_socket_at_the_same_time() {
+        let running = start();
+        assert_eq!(std::fs::metadata(&running.path).unwrap().permissions().mode() & 0o777, 0o660);
+        let mut calls = JoinSet::new();
+        for number in 0..40 {
+            let path = running.path.clone();
+            let client_id = Some(format!("dev{number}").parse().unwrap());
+            calls.spawn(async move { ask(&path, Command::ClientAdd(NewClient { client_id, ..NewClient::default() })).await });
+        }
+        while let Some(answer) = calls.join_next().await {
+            let answer = answer.unwrap().unwrap();
+            assert!(matches!(answer, Answer::ClientAdded { ref client_secret, .. } if client_secret.secret().expose().len() == 43));
+        }
+        let Answer::Clients { clients, more: false } = ask(&running.path, Command::ClientList { after: None }).await.unwrap() else {
+            panic!("not a whole list")
+        };
+        assert_eq!(clients.len(), 40);
+        let refused = ask(&running.path, Command::ClientShow { client_id: "nobody".parse().unwrap() }).await.unwrap_err();
+        assert!(matches!(refused, CallError::Refused(AdminError { code: AdminErrorCode::NotFound, .. })), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_is_not_understood_is_told_so() {
+        let running = start();
+        let over = u32::MAX.to_be_bytes();
+        for (bytes, code) in [
+            (&b"\0\0\0\x13{\"v\":2,\"command\":1}"[..], AdminErrorCode::VersionMismatch),
+            (b"\0\0\0\x07garbage", AdminErrorCode::InvalidRequest),
+            (b"\0\0\0\x07gar", AdminErrorCode::InvalidRequest),
+            (b"\0", AdminErrorCode::InvalidRequest),
+            (&over, AdminErrorCode::InvalidRequest),
+        ] {
+            assert_eq!(send(&running.path, bytes).await.unwrap_err().code, code, "{bytes:?}");
+        }
+        assert!(ask(&running.path, Command::Status).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_silent_peer_is_sent_away() {
+        let bench = bench();
+        let (mut peer, served) = tokio::io::duplex(64 * 1_024);
+        tokio::spawn(serve_connection(served, Ok(Caller::this_process()), bench.administrator, Duration::from_millis(20)));
+        peer.write_all(b"\0\0").await.unwrap();
+        let json = frame::read(&mut peer).await.unwrap().unwrap();
+        let refused = frame::decode_outcome(&json).unwrap().unwrap_err();
+        assert_eq!(refused.message, "the command did not arrive in time");
+    }
+
+    #[tokio::test]
+    async fn deny_another_user() {
+        let bench = bench();
+        let stranger = Caller { uid: Caller::this_process().uid.wrapping_add(12_345) };
+        let (mut peer, served) = tokio::io::duplex(64 * 1_024);
+        let command = frame::encode_command(&Command::ClientAdd(NewClient::default())).unwrap();
+        frame::write(&mut peer, &command).await.unwrap();
+        serve_connection(served, Ok(stranger), bench.administrator.clone(), PEER_TIMEOUT).await;
+        let json = frame::read(&mut peer).await.unwrap().unwrap();
+        assert_eq!(frame::decode_outcome(&json).unwrap().unwrap_err().code, AdminErrorCode::NotPermitted);
+        let Answer::Status(status) = bench.administrator.execute(Command::Status).unwrap() else { panic!("not a status") };
+        assert_eq!(status.clients, 0);
+    }
+
+    #[test]
+    fn root_and_the_own_user_are_permitted() {
+        let (root, own, other) = (Caller { uid: 0 }, Caller { uid: 990 }, Caller { uid: 1_000 });
+        assert!(is_permitted(root, own) && is_permitted(own, own) && !is_permitted(other, own) && !is_permitted(own, root));
+    }
+
+    #[tokio::test]
+    async fn a_stale_socket_is_replaced_and_a_live_one_refused() {
+        let running = start();
+        let refused = ControlSocket::bind(&running.path).map(|_| ()).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::AddrInUse);
+        assert!(refused.to_string().contains("another credgate is running") && refused.to_string().contains("control.sock"));
+
+        let stale = running.bench.directory.path().join("stale.sock");
+        drop(UnixListener::bind(&stale).unwrap());
+        assert!(matches!(ask(&stale, Command::Status).await, Err(CallError::NotRunning { .. })));
+        let (_stop, shutdown) = watch::channel(false);
+        tokio::spawn(ControlSocket::bind(&stale).unwrap().serve(running.bench.administrator.clone(), shutdown));
+        assert!(ask(&stale, Command::Status).await.is_ok());
+
+        let file = running.bench.directory.path().join("file");
+        std::fs::write(&file, "precious").unwrap();
+        assert_eq!(ControlSocket::bind(&file).map(|_| ()).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read(&file).unwrap(), b"precious");
+    }
+
+    #[tokio::test]
+    async fn the_socket_goes_away_at_shutdown() {
+        let running = start();
+        assert!(ask(&running.path, Command::Status).await.is_ok());
+        running.stop.send(true).unwrap();
+        running.task.await.unwrap();
+        assert!(!running.path.exists());
+        assert!(matches!(ask(&running.path, Command::Status).await, Err(CallError::NotRunning { .. })));
+    }
+
+    #[tokio::test]
+    async fn the_file_of_a_successor_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("control.sock");
+        let first = ControlSocket::bind(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let _second = ControlSocket::bind(&path).unwrap();
+        drop(first);
+        assert!(path.exists());
+    }
+}
