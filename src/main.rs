@@ -1,3 +1,8 @@
 //! The `credgate` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    credgate::cli::protect_memory();
+    credgate::cli::main(std::env::args_os())
+}

@@ -86,8 +86,8 @@ impl From<RegistryError> for AdminError {
     fn from(error: RegistryError) -> Self {
         let message = with_causes(&error);
         match error {
-            RegistryError::Locked { .. } => Self::new(AdminErrorCode::RegistryLocked, message)
-                .with_advice("the gateway or another command has it open: see `systemctl status credgate`, and try again"),
+            RegistryError::Locked { .. } => Self::new(AdminErrorCode::RegistryLocked, message),
+            RegistryError::Invalid { .. } => Self::new(AdminErrorCode::InvalidArgument, message),
             RegistryError::AlreadyExists { kind, .. } => Self::new(AdminErrorCode::AlreadyExists, message)
                 .with_advice(format!("choose another, or see `credgate {} list`", word(kind))),
             RegistryError::NotFound { kind, .. } => {

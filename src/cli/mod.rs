@@ -1,1 +1,193 @@
 //! The command line: what a person types and what is printed.
+
+mod client;
+mod connect;
+pub mod demo;
+pub mod device;
+mod error;
+mod exit;
+mod init;
+mod key;
+mod output;
+mod policy;
+mod process;
+mod settings;
+mod status;
+mod table;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use error::CliError;
+pub use exit::Exit;
+pub use output::Format;
+pub use process::protect_memory;
+
+use connect::Gateway;
+use output::Output;
+
+/// Credential gateway for IoT devices: OAuth 2.0 client credentials over MQTT, tokens checked offline
+#[derive(Debug, Parser)]
+#[command(name = "credgate", version, after_help = exit::HELP)]
+pub struct Args {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command knows.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Global options")]
+struct Global {
+    /// What to print: tables for people, JSON for programs
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
+    output: Format,
+    /// Configuration file [default: /etc/credgate/credgate.toml if it exists]
+    #[arg(long, global = true, value_name = "FILE", env = "CREDGATE_CONFIG", hide_env_values = true)]
+    config: Option<PathBuf>,
+    /// Control socket of the gateway [default: as configured]
+    #[arg(long, global = true, value_name = "PATH")]
+    control_socket: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway until SIGTERM or SIGINT
+    Serve,
+    /// Make the state directory, the CA, the broker certificate and the signing key
+    Init(init::Args),
+    /// Try everything out in a directory of its own, without any set-up
+    Demo(demo::Args),
+    /// Do what a device does
+    Device(device::Args),
+    /// Check or show the configuration
+    #[command(subcommand)]
+    Config(settings::Command),
+    /// Clients: the devices that may have tokens
+    #[command(subcommand)]
+    Client(client::Command),
+    /// Resource servers: what checks tokens
+    #[command(subcommand)]
+    ResourceServer(policy::ResourceServerCommand),
+    /// Scopes: what a token may open
+    #[command(subcommand)]
+    Scope(policy::ScopeCommand),
+    /// Signing keys
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Tell what the gateway does; exit code 3 if it does not run
+    Status,
+}
+
+/// Parses the command line, runs it, and prints what went wrong.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let args = match Args::try_parse_from(&arguments) {
+        Ok(args) => args,
+        Err(error) => return usage(&error, output::asked_for(&arguments)).into(),
+    };
+    let format = args.global.output;
+    match run(args) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            output::print_error(format, &error);
+            error.exit().into()
+        }
+    }
+}
+
+fn run(args: Args) -> Result<Exit, CliError> {
+    let Args { global, command } = args;
+    let output = Output::new(global.output);
+    match command {
+        Command::Serve => crate::daemon::run_until_signalled(connect::load_config(&global)?)?,
+        Command::Init(args) => init::run(args, &connect::load_config(&global)?, &output)?,
+        Command::Demo(args) => demo::run(args)?,
+        Command::Device(args) => device::run(args)?,
+        Command::Config(command) => settings::run(command, &global, &output)?,
+        Command::Client(command) => client::run(command, &mut Gateway::new(global), &output)?,
+        Command::ResourceServer(command) => policy::run_resource_server(command, &mut Gateway::new(global), &output)?,
+        Command::Scope(command) => policy::run_scope(command, &mut Gateway::new(global), &output)?,
+        Command::Key(command) => key::run(command, &mut Gateway::new(global), &output)?,
+        Command::Status => return status::run(&global, &output),
+    }
+    Ok(Exit::Ok)
+}
+
+/// Help and the version are answers; everything else is a usage error.
+fn usage(error: &clap::Error, format: Format) -> Exit {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayVersion};
+    if matches!(error.kind(), DisplayHelp | DisplayVersion) {
+        // Nobody is left to be told if this fails.
+        let _ = error.print();
+        return Exit::Ok;
+    }
+    match format {
+        Format::Table => {
+            let _ = error.print();
+        }
+        Format::Json => {
+            let text = error.to_string();
+            let text = text.strip_prefix("error: ").unwrap_or(&text);
+            output::print_error(format, &CliError::new(Exit::Usage, "usage", text.trim_end()));
+        }
+    }
+    Exit::Usage
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Args, clap::Error> {
+        Args::try_parse_from(std::iter::once("credgate").chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn commands_are_read() {
+        for line in [
+            "serve --config /etc/x.toml",
+            "init --name gw.local --name 192.0.2.1",
+            "config show",
+            "client add",
+            "client add dev1 --name Pump --scope a --scope b --secret-file /run/s",
+            "client remove dev1 --yes --output json",
+            "--control-socket /run/x client block dev1",
+            "resource-server add rs --audience https://rs.example --max-token-lifetime 60",
+            "scope add a:b --resource-server rs",
+            "key list",
+            "status",
+        ] {
+            assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
+        }
+    }
+
+    #[test]
+    fn usage_errors_are_64_and_help_is_0() {
+        for (line, exit) in [
+            ("", Exit::Usage),
+            ("nonsense", Exit::Usage),
+            ("client", Exit::Usage),
+            ("client add a/b", Exit::Usage),
+            ("client add --scope a\"b", Exit::Usage),
+            ("scope add a --resource-server rs --permission write", Exit::Usage),
+            ("status --output yaml", Exit::Usage),
+            ("--help", Exit::Ok),
+            ("client add --help", Exit::Ok),
+            ("--version", Exit::Ok),
+        ] {
+            assert_eq!(usage(&parse(line).unwrap_err(), Format::Table), exit, "{line}");
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! `credgate client`.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::connect::Gateway;
+use super::output::Output;
+use super::table::{Table, fields};
+use super::{CliError, Exit};
+use crate::admin::{self, Answer, ClientDocument, IssuedSecret, NewClient};
+use crate::clients::Status;
+use crate::oauth::{ClientId, ScopeSet};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Register a client and print its secret, this once
+    Add(Add),
+    /// List the clients
+    List,
+    /// Show one client
+    Show {
+        /// The client
+        #[arg(value_name = "CLIENT_ID")]
+        client_id: ClientId,
+    },
+    /// Remove a client for good
+    Remove {
+        /// The client
+        #[arg(value_name = "CLIENT_ID")]
+        client_id: ClientId,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Refuse a client from now on
+    Block {
+        /// The client
+        #[arg(value_name = "CLIENT_ID")]
+        client_id: ClientId,
+    },
+    /// Refuse a client for a while
+    Suspend {
+        /// The client
+        #[arg(value_name = "CLIENT_ID")]
+        client_id: ClientId,
+    },
+    /// Serve a suspended or blocked client again
+    Resume {
+        /// The client
+        #[arg(value_name = "CLIENT_ID")]
+        client_id: ClientId,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Add {
+    /// Its id: 1 to 64 characters of A-Z a-z 0-9 _ - [default: 16 random characters]
+    #[arg(value_name = "CLIENT_ID")]
+    client_id: Option<ClientId>,
+    /// A name for people
+    #[arg(long, default_value = "", hide_default_value = true)]
+    name: String,
+    /// Scope to grant; repeat it, or separate scopes with spaces
+    #[arg(long)]
+    scope: Vec<ScopeSet>,
+    /// What runs on the device
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
+    software_id: String,
+    /// The version of that
+    #[arg(long, value_name = "VERSION", default_value = "", hide_default_value = true)]
+    software_version: String,
+    /// Write the secret to this new file (mode 0600, no line break) instead of printing it
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+}
+
+/// What `client list` prints.
+#[derive(Serialize)]
+struct ClientList {
+    clients: Vec<ClientDocument>,
+}
+
+/// What `client add` prints: RFC 7591 section 3.2.1.
+#[derive(Serialize)]
+struct Registered<'a> {
+    #[serde(flatten)]
+    client: &'a ClientDocument,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_secret: Option<&'a IssuedSecret>,
+    /// 0: it does not expire.
+    client_secret_expires_at: u64,
+}
+
+pub(super) fn run(command: Command, gateway: &mut Gateway, output: &Output) -> Result<(), CliError> {
+    match command {
+        Command::Add(args) => add(args, gateway, output),
+        Command::List => list(gateway, output),
+        Command::Show { client_id } => show(gateway.execute(admin::Command::ClientShow { client_id })?, output),
+        Command::Remove { client_id, yes } => {
+            if !yes {
+                confirm(&format!("Remove client {client_id} for good?"))?;
+            }
+            show(gateway.execute(admin::Command::ClientRemove { client_id })?, output)
+        }
+        Command::Block { client_id } => set_status(client_id, Status::Blocked, gateway, output),
+        Command::Suspend { client_id } => set_status(client_id, Status::Suspended, gateway, output),
+        Command::Resume { client_id } => set_status(client_id, Status::Active, gateway, output),
+    }
+}
+
+fn set_status(client_id: ClientId, status: Status, gateway: &mut Gateway, output: &Output) -> Result<(), CliError> {
+    show(gateway.execute(admin::Command::ClientSetStatus { client_id, status })?, output)
+}
+
+fn show(answer: Answer, output: &Output) -> Result<(), CliError> {
+    match answer {
+        Answer::Client(client) => output.print(&client, || fields(&client_fields(&client))),
+        Answer::ClientRemoved(client) => {
+            output.print(&client, || format!("client {} was removed; tokens it holds are valid until they expire\n", client.client_id))
+        }
+        other => Err(super::error::unexpected(&other)),
+    }
+}
+
+fn list(gateway: &mut Gateway, output: &Output) -> Result<(), CliError> {
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        match gateway.execute(admin::Command::ClientList { after })? {
+            Answer::Clients { clients, more } => {
+                after = clients.last().and_then(|client| client.client_id.parse().ok());
+                all.extend(clients);
+                if !more || after.is_none() {
+                    break;
+                }
+            }
+            other => return Err(super::error::unexpected(&other)),
+        }
+    }
+    if all.is_empty() {
+        output.note("no clients yet: credgate client add");
+    }
+    let list = ClientList { clients: all };
+    output.print(&list, || table(&list.clients))
+}
+
+fn table(clients: &[ClientDocument]) -> String {
+    if clients.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(["CLIENT ID", "STATUS", "CREATED", "NAME", "SCOPE"]);
+    for client in clients {
+        table.row([
+            client.client_id.clone(),
+            client.status.as_str().to_owned(),
+            client.client_id_issued_at.to_string(),
+            client.client_name.clone(),
+            client.scope.clone(),
+        ]);
+    }
+    table.render()
+}
+
+fn client_fields(client: &ClientDocument) -> Vec<(&'static str, String)> {
+    let expiry = |client: &ClientDocument| {
+        let ends = client.secrets.iter().map(|secret| match secret.expires_at {
+            Some(end) => format!("made {}, expires {end}", secret.created_at),
+            None => format!("made {}, does not expire", secret.created_at),
+        });
+        ends.collect::<Vec<_>>().join("; ")
+    };
+    vec![
+        ("Client id", client.client_id.clone()),
+        ("Name", client.client_name.clone()),
+        ("Status", client.status.as_str().to_owned()),
+        ("Scope", client.scope.clone()),
+        ("Authentication", client.token_endpoint_auth_method.as_str().to_owned()),
+        ("Secrets", expiry(client)),
+        ("Software", [client.software_id.as_str(), client.software_version.as_str()].join(" ").trim().to_owned()),
+        ("Created", client.client_id_issued_at.to_string()),
+        ("Updated", client.updated_at.to_string()),
+    ]
+}
+
+fn add(args: Add, gateway: &mut Gateway, output: &Output) -> Result<(), CliError> {
+    let file = args.secret_file.as_deref().map(SecretFile::create).transpose()?;
+    let new = NewClient {
+        client_id: args.client_id,
+        client_name: args.name,
+        scope: args.scope.iter().flat_map(ScopeSet::iter).cloned().collect(),
+        software_id: args.software_id,
+        software_version: args.software_version,
+    };
+    let (client, secret) = match gateway.execute(admin::Command::ClientAdd(new))? {
+        Answer::ClientAdded { client, client_secret } => (client, client_secret),
+        other => return Err(super::error::unexpected(&other)),
+    };
+    if let Some(file) = file {
+        let path = file.keep(&secret).map_err(|error| take_back(&client, &error, gateway))?;
+        let document = Registered { client: &client, client_secret: None, client_secret_expires_at: 0 };
+        return output.print(&document, || {
+            let mut shown = client_fields(&client);
+            shown.insert(1, ("Secret file", path.display().to_string()));
+            fields(&shown)
+        });
+    }
+    let document = Registered { client: &client, client_secret: Some(&secret), client_secret_expires_at: 0 };
+    let delivered = output.deliver(&document, || {
+        let mut shown = client_fields(&client);
+        shown.insert(1, ("Client secret", String::from_utf8_lossy(secret.secret().expose()).into_owned()));
+        fields(&shown)
+    });
+    delivered.map_err(|error| take_back(&client, &error, gateway))?;
+    output.note("The secret is shown this once; the gateway keeps only its digest.");
+    Ok(())
+}
+
+/// A client whose secret reached nobody is of no use.
+fn take_back(client: &ClientDocument, error: &io::Error, gateway: &mut Gateway) -> CliError {
+    let id = &client.client_id;
+    let removed = id.parse().is_ok_and(|client_id| gateway.execute(admin::Command::ClientRemove { client_id }).is_ok());
+    let told = CliError::new(Exit::Io, "secret_not_delivered", format!("the secret of client {id} could not be written")).because(error);
+    match removed {
+        true => told.with_help("the client was removed again; repeat the command"),
+        false => told.with_help(format!("the client is registered all the same: credgate client remove {id}, then repeat the command")),
+    }
+}
+
+/// A new file for a secret. Removed again unless the secret reached it.
+struct SecretFile {
+    file: File,
+    path: PathBuf,
+    kept: bool,
+}
+
+impl SecretFile {
+    fn create(path: &Path) -> Result<Self, CliError> {
+        let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let file = created.map_err(|error| {
+            let told = CliError::new(Exit::CannotCreate, "cannot_create", format!("the secret file {} cannot be created", path.display()));
+            let exists = error.kind() == io::ErrorKind::AlreadyExists;
+            let told = told.because(&error);
+            if exists { told.with_help("no file is overwritten with a secret: name a new one, or remove the old one first") } else { told }
+        })?;
+        Ok(Self { file, path: path.to_path_buf(), kept: false })
+    }
+
+    /// Writes the secret, to the disk.
+    fn keep(mut self, secret: &IssuedSecret) -> io::Result<PathBuf> {
+        self.file.write_all(secret.secret().expose())?;
+        self.file.sync_all()?;
+        self.kept = true;
+        Ok(self.path.clone())
+    }
+}
+
+impl Drop for SecretFile {
+    fn drop(&mut self) {
+        if !self.kept {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Asks the person at the terminal.
+fn confirm(question: &str) -> Result<(), CliError> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Err(CliError::new(Exit::Usage, "not_confirmed", "this cannot be undone and there is no terminal to ask at")
+            .with_help("add --yes if it is meant"));
+    }
+    let failed = |error: io::Error| CliError::new(Exit::Io, "io", "the question could not be asked").because(&error);
+    let mut stderr = io::stderr().lock();
+    write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush()).map_err(failed)?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer).map_err(failed)?;
+    match answer.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => Err(CliError::new(Exit::Usage, "not_confirmed", "nothing was changed")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::oauth::Secret;
+
+    fn client() -> ClientDocument {
+        serde_json::from_value(serde_json::json!({
+            "client_id": "dev1", "client_name": "Pump", "token_endpoint_auth_method": "client_secret_post", "scope": "a b",
+            "status": "active", "client_id_issued_at": 1_000, "updated_at": 2_000, "software_id": "fw", "software_version": "1.2",
+            "secrets": [{ "created_at": 1_000, "not_before": null, "expires_at": null }],
+        }))
+        .unwrap()
+    }
+
+    fn secret() -> IssuedSecret {
+        Secret::new(b"hunter2".to_vec()).into()
+    }
+
+    #[test]
+    fn a_registered_client_has_the_names_of_rfc_7591() {
+        let (client, secret) = (client(), secret());
+        let shown =
+            serde_json::to_value(Registered { client: &client, client_secret: Some(&secret), client_secret_expires_at: 0 }).unwrap();
+        assert_eq!((&shown["client_id"], &shown["client_secret"]), (&"dev1".into(), &"hunter2".into()));
+        assert_eq!((&shown["client_secret_expires_at"], &shown["client_id_issued_at"]), (&0.into(), &1_000.into()));
+        assert_eq!((&shown["scope"], &shown["token_endpoint_auth_method"]), (&"a b".into(), &"client_secret_post".into()));
+        let shown = serde_json::to_value(Registered { client: &client, client_secret: None, client_secret_expires_at: 0 }).unwrap();
+        assert!(shown.get("client_secret").is_none());
+    }
+
+    #[test]
+    fn people_get_a_table_with_dates() {
+        let text = table(&[client()]);
+        assert_eq!(text, "CLIENT ID  STATUS  CREATED               NAME  SCOPE\ndev1       active  1970-01-01T00:16:40Z  Pump  a b\n");
+        assert_eq!(table(&[]), "");
+    }
+
+    #[test]
+    fn a_secret_file_is_private_and_new() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
+        let kept = SecretFile::create(&path).unwrap().keep(&secret()).unwrap();
+        assert_eq!(std::fs::read(&kept).unwrap(), b"hunter2");
+        assert_eq!(std::fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
+        let refused = SecretFile::create(&path).map(|_| ()).unwrap_err();
+        assert_eq!(refused.exit(), Exit::CannotCreate);
+        assert_eq!(std::fs::read(&path).unwrap(), b"hunter2");
+    }
+
+    #[test]
+    fn a_secret_file_that_was_not_needed_goes_away() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
+        drop(SecretFile::create(&path).unwrap());
+        assert!(!path.exists());
+    }
+}

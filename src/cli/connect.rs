@@ -1,0 +1,181 @@
+//! The way to the registry: through the running gateway or, if none runs, directly.
+
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use super::{CliError, Exit, Global};
+use crate::admin::{Administrator, Answer, CallError, Caller, Command, DaemonStatus, call};
+use crate::config::Config;
+use crate::registry::{Registry, RegistryError, RegistryOptions};
+
+/// Where the configuration is if nobody says otherwise.
+const DEFAULT_CONFIG: &str = "/etc/credgate/credgate.toml";
+
+/// The file to read, if any.
+pub(super) fn config_file(global: &Global) -> Option<PathBuf> {
+    global.config.clone().or_else(|| Some(PathBuf::from(DEFAULT_CONFIG)).filter(|path| std::fs::symlink_metadata(path).is_ok()))
+}
+
+/// Loads the configuration.
+pub(super) fn load_config(global: &Global) -> Result<Config, CliError> {
+    let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Ok(Config::load(config_file(global).as_deref(), environment)?)
+}
+
+/// The control socket. With one named, the configuration is not needed, and a broken one is no obstacle.
+pub(super) fn control_socket(global: &Global) -> Result<PathBuf, CliError> {
+    match &global.control_socket {
+        Some(path) => Ok(path.clone()),
+        None => Ok(load_config(global)?.file.control_socket),
+    }
+}
+
+/// Whatever executes commands: the running gateway, or this process on the registry of one that does not run.
+pub(super) struct Gateway {
+    global: Global,
+    direct: Option<Administrator>,
+}
+
+impl Gateway {
+    pub(super) fn new(global: Global) -> Self {
+        Self { global, direct: None }
+    }
+
+    /// Executes a command.
+    pub(super) fn execute(&mut self, command: Command) -> Result<Answer, CliError> {
+        if let Some(administrator) = &self.direct {
+            return Ok(administrator.execute(command)?);
+        }
+        let socket = control_socket(&self.global)?;
+        match call(&socket, &command) {
+            Err(CallError::NotRunning { .. }) => {
+                let administrator = open(&load_config(&self.global)?, &socket)?;
+                let outcome = administrator.execute(command);
+                self.direct = Some(administrator);
+                Ok(outcome?)
+            }
+            outcome => Ok(outcome?),
+        }
+    }
+}
+
+/// Opens the registry of a gateway that does not run.
+fn open(config: &Config, socket: &Path) -> Result<Administrator, CliError> {
+    let directory = config.registry_directory();
+    check_owner(&config.file.state_directory)?;
+    if std::fs::symlink_metadata(&directory).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        let what = format!("no gateway listens on {}, and there is no registry in {}", socket.display(), directory.display());
+        return Err(CliError::new(Exit::NoInput, "no_registry", what)
+            .with_help("make one with `credgate init`, or name the gateway's configuration with --config"));
+    }
+    let options = RegistryOptions { directory, cache_capacity: config.file.registry.cache_capacity };
+    let registry = Registry::open(&options).map_err(|error| match error {
+        RegistryError::Locked { .. } => {
+            let what = format!("no gateway listens on {}, but another process has the registry open", socket.display());
+            CliError::new(Exit::Temporary, "registry_locked", what).because(&error).with_help(
+                "if another command is at work or the gateway is just starting, try again; if the gateway uses another control socket, \
+                 name it with --control-socket",
+            )
+        }
+        error => error.into(),
+    })?;
+    let issuer = config.file.issuer.clone();
+    let status = move || DaemonStatus { version: env!("CARGO_PKG_VERSION").to_owned(), issuer: issuer.clone(), ..DaemonStatus::default() };
+    Ok(Administrator::new(registry, config.keys_directory(), Box::new(status), Box::new(|| ())))
+}
+
+/// Refuses to work on another user's files: new files would belong to this user, and the gateway could not open them.
+pub(super) fn check_owner(state_directory: &Path) -> Result<(), CliError> {
+    let own = Caller::this_process().uid;
+    match std::fs::metadata(state_directory) {
+        Ok(found) if found.uid() != own => {
+            let owner = user_name(found.uid());
+            let what = format!(
+                "{} belongs to the user {owner}, and this command would leave files in it that {owner} cannot use",
+                state_directory.display()
+            );
+            Err(CliError::new(Exit::Permission, "wrong_user", what).with_help(format!(
+                "run the command as that user: sudo -u '{owner}' credgate ...; or start the gateway and repeat the command"
+            )))
+        }
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(CliError::caused(Exit::Io, "io", &error).with_help(format!("make {} accessible, or use sudo", state_directory.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The name of a user, or `#` and the number, which sudo understands as well.
+fn user_name(uid: u32) -> String {
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let id = uid.to_string();
+    let name = users.lines().map(|line| line.split(':').collect::<Vec<_>>()).find_map(|fields| match fields.as_slice() {
+        [name, _, found, ..] if *found == id => Some((*name).to_owned()),
+        _ => None,
+    });
+    name.unwrap_or_else(|| format!("#{uid}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::NewClient;
+    use crate::cli::Format;
+
+    fn gateway(directory: &Path) -> Gateway {
+        let config = directory.join("credgate.toml");
+        let text = format!("state-directory = \"{0}/state\"\ncontrol-socket = \"{0}/control.sock\"\n", directory.display());
+        std::fs::write(&config, text).unwrap();
+        Gateway::new(Global { output: Format::Json, config: Some(config), control_socket: None })
+    }
+
+    #[test]
+    fn the_registry_is_used_directly_if_no_gateway_runs() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut gateway = gateway(directory.path());
+        let missing = gateway.execute(Command::ClientList { after: None }).unwrap_err();
+        assert_eq!((missing.exit(), missing.code()), (Exit::NoInput, "no_registry"));
+        assert!(!directory.path().join("state").exists(), "a look must not create anything");
+
+        crate::cli::init::tests::init(&load_config(&gateway.global).unwrap());
+        assert!(matches!(gateway.execute(Command::ClientAdd(NewClient::default())).unwrap(), Answer::ClientAdded { .. }));
+        let Answer::Clients { clients, .. } = gateway.execute(Command::ClientList { after: None }).unwrap() else { panic!("not a list") };
+        assert_eq!(clients.len(), 1);
+    }
+
+    #[test]
+    fn a_locked_registry_is_explained() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut gateway = gateway(directory.path());
+        let config = load_config(&gateway.global).unwrap();
+        crate::cli::init::tests::init(&config);
+        let options = RegistryOptions { directory: config.registry_directory(), cache_capacity: config.file.registry.cache_capacity };
+        let _held = Registry::open(&options).unwrap();
+        let error = gateway.execute(Command::KeyList).unwrap_err();
+        assert_eq!((error.exit(), error.code()), (Exit::Temporary, "registry_locked"));
+    }
+
+    #[test]
+    fn another_users_directory_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        // Only root can give a directory away; for everyone else the root directory is another user's.
+        let (foreign, owner) = match Caller::this_process().uid {
+            0 => (directory.path(), "#12345"),
+            _ => (Path::new("/"), "root"),
+        };
+        if owner != "root" {
+            std::os::unix::fs::chown(foreign, Some(12_345), None).unwrap();
+        }
+        let error = check_owner(foreign).unwrap_err();
+        assert_eq!(error.exit(), Exit::Permission);
+        assert!(error.help().unwrap().contains(&format!("sudo -u '{owner}'")));
+        assert!(check_owner(&directory.path().join("nothing")).is_ok());
+    }
+
+    #[test]
+    fn users_have_names() {
+        assert_eq!(user_name(0), "root");
+        assert_eq!(user_name(4_000_000_001), "#4000000001");
+    }
+}

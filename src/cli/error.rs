@@ -1,0 +1,205 @@
+//! Errors at the edge: what happened, why, what to do next, and the exit code.
+
+use std::error::Error;
+use std::io;
+
+use super::Exit;
+use crate::admin::{AdminError, CallError};
+use crate::config::ConfigError;
+use crate::daemon::DaemonError;
+use crate::registry::RegistryError;
+use crate::tls::TlsError;
+
+/// A command that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct CliError {
+    exit: Exit,
+    code: &'static str,
+    what: String,
+    causes: Vec<String>,
+    help: Option<String>,
+}
+
+impl CliError {
+    /// An error with the exit code to end with, a word for programs and what happened.
+    #[must_use]
+    pub fn new(exit: Exit, code: &'static str, what: impl Into<String>) -> Self {
+        Self { exit, code, what: what.into(), causes: Vec::new(), help: None }
+    }
+
+    /// An error of another module with its causes. A cause that has an exit code of its own, such as a missing permission, wins over `exit`.
+    #[must_use]
+    pub fn caused(exit: Exit, code: &'static str, error: &(dyn Error + 'static)) -> Self {
+        Self::new(exit, code, error.to_string()).because_of(error.source()).with_exit_of(error)
+    }
+
+    /// The same error because of `error`.
+    #[must_use]
+    pub fn because(self, error: &(dyn Error + 'static)) -> Self {
+        self.because_of(Some(error)).with_exit_of(error)
+    }
+
+    /// The same error with advice.
+    #[must_use]
+    pub fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// The exit code.
+    #[must_use]
+    pub const fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// For programs.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// Why it happened, the nearest cause first.
+    #[must_use]
+    pub fn causes(&self) -> &[String] {
+        &self.causes
+    }
+
+    /// What to do next.
+    #[must_use]
+    pub fn help(&self) -> Option<&str> {
+        self.help.as_deref()
+    }
+
+    /// Adds a chain of causes; one that the error before it already tells is left out.
+    fn because_of(mut self, mut cause: Option<&(dyn Error + 'static)>) -> Self {
+        while let Some(error) = cause {
+            let text = error.to_string();
+            if !self.causes.last().unwrap_or(&self.what).contains(&text) {
+                self.causes.push(text);
+            }
+            cause = error.source();
+        }
+        self
+    }
+
+    fn with_exit_of(mut self, error: &(dyn Error + 'static)) -> Self {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            if let Some(exit) = exit_of(error) {
+                self.exit = exit;
+                break;
+            }
+            cause = error.source();
+        }
+        self
+    }
+}
+
+/// The exit code that belongs to an error wherever it comes up.
+fn exit_of(error: &(dyn Error + 'static)) -> Option<Exit> {
+    if let Some(error) = error.downcast_ref::<io::Error>() {
+        return exit_of_kind(error.kind());
+    }
+    match error.downcast_ref::<RegistryError>() {
+        Some(RegistryError::Locked { .. }) => Some(Exit::Temporary),
+        _ => None,
+    }
+}
+
+fn exit_of_kind(kind: io::ErrorKind) -> Option<Exit> {
+    match kind {
+        io::ErrorKind::PermissionDenied => Some(Exit::Permission),
+        io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable => Some(Exit::Unavailable),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::ReadOnlyFilesystem => Some(Exit::Io),
+        _ => None,
+    }
+}
+
+impl From<AdminError> for CliError {
+    fn from(error: AdminError) -> Self {
+        Self { help: error.advice.clone(), ..Self::new(error.code.into(), error.code(), error.message) }
+    }
+}
+
+impl From<CallError> for CliError {
+    fn from(error: CallError) -> Self {
+        let told = Self::new((&error).into(), error.code(), error.to_string()).because_of(error.source());
+        match error {
+            CallError::NotPermitted { .. } => told.with_help("run the command as root or as the gateway's own user, for example with sudo"),
+            CallError::NoAnswer { .. } | CallError::TimedOut { .. } => {
+                told.with_help("see the gateway's log (journalctl -u credgate); whether the command was executed is not known")
+            }
+            CallError::Refused(error) => error.into(),
+            CallError::NotRunning { .. } | CallError::Local(_) => told,
+        }
+    }
+}
+
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> Self {
+        let exit = match &error {
+            ConfigError::Read { error, .. } if error.kind() == io::ErrorKind::NotFound => Exit::NoInput,
+            ConfigError::Read { error, .. } => exit_of_kind(error.kind()).unwrap_or(Exit::Config),
+            _ => Exit::Config,
+        };
+        Self::caused(exit, error.code(), &error)
+    }
+}
+
+impl From<RegistryError> for CliError {
+    fn from(error: RegistryError) -> Self {
+        AdminError::from(error).into()
+    }
+}
+
+impl From<TlsError> for CliError {
+    fn from(error: TlsError) -> Self {
+        Self::caused(Exit::Config, error.code(), &error)
+    }
+}
+
+impl From<DaemonError> for CliError {
+    fn from(error: DaemonError) -> Self {
+        Self::caused(Exit::Software, error.code(), &error)
+    }
+}
+
+/// The gateway answered something else than what was asked.
+pub(super) fn unexpected(answer: &crate::admin::Answer) -> CliError {
+    CliError::new(Exit::Software, "unexpected_answer", format!("the gateway gave an answer of the wrong kind: {answer:?}"))
+        .with_help("use the credgate program that the gateway itself was started from; restart the gateway after an upgrade")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("outer")]
+    struct Outer(#[source] io::Error);
+
+    #[test]
+    fn causes_are_told_once_and_choose_the_exit_code() {
+        let error = CliError::caused(Exit::Software, "x", &Outer(io::Error::new(io::ErrorKind::PermissionDenied, "inner")));
+        assert_eq!((error.exit(), error.to_string().as_str(), error.causes()), (Exit::Permission, "outer", &["inner".to_owned()][..]));
+        let error = CliError::new(Exit::Io, "x", "f: inner").because(&io::Error::other("inner"));
+        assert!(error.causes().is_empty());
+    }
+
+    #[test]
+    fn errors_have_the_exit_code_of_their_kind() {
+        let path = PathBuf::from("/x");
+        let io = |kind| io::Error::from(kind);
+        let not_running = CallError::NotRunning { path: path.clone(), source: io(io::ErrorKind::NotFound) };
+        let denied = CallError::NotPermitted { path: path.clone(), source: io(io::ErrorKind::PermissionDenied) };
+        assert_eq!(CliError::from(not_running).exit(), Exit::Unavailable);
+        assert_eq!(CliError::from(denied).exit(), Exit::Permission);
+        assert_eq!(CliError::from(RegistryError::Locked { path: path.clone() }).exit(), Exit::Temporary);
+        assert_eq!(CliError::from(RegistryError::NotFound { kind: "client", id: "a".into() }).exit(), Exit::Data);
+        let missing = ConfigError::Read { path, error: io(io::ErrorKind::NotFound) };
+        assert_eq!(CliError::from(missing).exit(), Exit::NoInput);
+    }
+}
