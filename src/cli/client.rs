@@ -287,8 +287,85 @@ fn confirm(question: &str) -> Result<(), CliError> {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
+    use clap::Parser as _;
+
+    use super::super::output::tests::{Failing, Printed};
+    use super::super::{Format, connect, init};
     use super::*;
     use crate::oauth::Secret;
+
+    /// A directory with a registry, and the way to it.
+    fn gateway() -> (tempfile::TempDir, Gateway) {
+        let directory = tempfile::tempdir().unwrap();
+        let gateway = connect::tests::gateway(directory.path());
+        init::tests::init(&connect::load_config(gateway.global()).unwrap());
+        (directory, gateway)
+    }
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(subcommand)]
+        command: Command,
+    }
+
+    fn command(line: &[&str]) -> Command {
+        Line::try_parse_from(std::iter::once(&"client").chain(line)).unwrap().command
+    }
+
+    #[test]
+    fn a_client_lives_from_add_to_remove() {
+        let (directory, mut gateway) = gateway();
+        let printed = Printed::default();
+        let mut json = |line: &[&str]| {
+            run(command(line), &mut gateway, &printed.output(Format::Json)).unwrap();
+            printed.json()
+        };
+        let file = directory.path().join("secret");
+        let added = json(&["add", "dev1", "--name", "Pump"]);
+        assert_eq!((&added["client_id"], added["client_secret"].as_str().unwrap().len()), (&"dev1".into(), 43));
+        let filed = json(&["add", "--secret-file", file.to_str().unwrap()]);
+        assert_eq!((filed.get("client_secret"), std::fs::read(&file).unwrap().len()), (None, 43));
+        assert_eq!(json(&["list"])["clients"].as_array().unwrap().len(), 2);
+        for (verb, status) in [("suspend", "suspended"), ("resume", "active"), ("block", "blocked")] {
+            assert_eq!(json(&[verb, "dev1"])["status"], status);
+            assert_eq!(json(&["show", "dev1"])["status"], status);
+        }
+        assert_eq!(json(&["remove", "dev1", "--yes"])["client_id"], "dev1");
+        assert_eq!(json(&["list"])["clients"][0]["client_id"], filed["client_id"]);
+        let gone = run(command(&["show", "dev1"]), &mut gateway, &printed.output(Format::Json)).unwrap_err();
+        assert_eq!(gone.exit(), Exit::Data);
+    }
+
+    #[test]
+    fn people_see_the_secret_once() {
+        let (_directory, mut gateway) = gateway();
+        let printed = Printed::default();
+        run(command(&["add", "dev1", "--name", "Pump"]), &mut gateway, &printed.output(Format::Table)).unwrap();
+        assert!(printed.take().contains("\nClient secret:   "));
+        run(command(&["show", "dev1"]), &mut gateway, &printed.output(Format::Table)).unwrap();
+        let shown = printed.take();
+        assert!(shown.contains("Pump") && !shown.contains("Client secret"), "{shown}");
+    }
+
+    #[test]
+    fn a_client_whose_secret_reaches_nobody_is_not_kept() {
+        let (directory, mut gateway) = gateway();
+        for kind in [io::ErrorKind::BrokenPipe, io::ErrorKind::StorageFull] {
+            let output = Output::to(Format::Table, Box::new(Failing(kind)));
+            let error = run(command(&["add", "dev1"]), &mut gateway, &output).unwrap_err();
+            assert_eq!((error.exit(), error.code()), (Exit::Io, "secret_not_delivered"));
+        }
+        let printed = Printed::default();
+        let file = directory.path().join("secret");
+        let refused = ["add", "dev1", "--scope", "unknown", "--secret-file", file.to_str().unwrap()];
+        assert_eq!(run(command(&refused), &mut gateway, &printed.output(Format::Json)).unwrap_err().exit(), Exit::Data);
+        assert!(!file.exists());
+        std::fs::write(&file, "old").unwrap();
+        let refused = ["add", "dev1", "--secret-file", file.to_str().unwrap()];
+        assert_eq!(run(command(&refused), &mut gateway, &printed.output(Format::Json)).unwrap_err().exit(), Exit::CannotCreate);
+        run(command(&["list"]), &mut gateway, &printed.output(Format::Json)).unwrap();
+        assert_eq!(printed.json()["clients"].as_array().unwrap().len(), 0);
+    }
 
     fn client() -> ClientDocument {
         serde_json::from_value(serde_json::json!({

@@ -42,6 +42,11 @@ impl Gateway {
         Self { global, direct: None }
     }
 
+    #[cfg(test)]
+    pub(super) fn global(&self) -> &Global {
+        &self.global
+    }
+
     /// Executes a command.
     pub(super) fn execute(&mut self, command: Command) -> Result<Answer, CliError> {
         if let Some(administrator) = &self.direct {
@@ -118,12 +123,12 @@ fn user_name(uid: u32) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use crate::admin::NewClient;
+    use crate::admin::{ControlSocket, NewClient};
     use crate::cli::Format;
 
-    fn gateway(directory: &Path) -> Gateway {
+    pub(in crate::cli) fn gateway(directory: &Path) -> Gateway {
         let config = directory.join("credgate.toml");
         let text = format!("state-directory = \"{0}/state\"\ncontrol-socket = \"{0}/control.sock\"\n", directory.display());
         std::fs::write(&config, text).unwrap();
@@ -142,6 +147,26 @@ mod tests {
         assert!(matches!(gateway.execute(Command::ClientAdd(NewClient::default())).unwrap(), Answer::ClientAdded { .. }));
         let Answer::Clients { clients, .. } = gateway.execute(Command::ClientList { after: None }).unwrap() else { panic!("not a list") };
         assert_eq!(clients.len(), 1);
+    }
+
+    #[test]
+    fn a_running_gateway_is_asked() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut gateway = gateway(directory.path());
+        let config = load_config(&gateway.global).unwrap();
+        crate::cli::init::tests::init(&config);
+        let socket = config.file.control_socket.clone();
+        // It holds the registry, so that nothing but the socket leads there.
+        let administrator = std::sync::Arc::new(open(&config, &socket).unwrap());
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (_stop, shutdown) = tokio::sync::watch::channel(false);
+        let _entered = runtime.enter();
+        runtime.spawn(ControlSocket::bind(&socket).unwrap().serve(administrator.clone(), shutdown));
+        assert!(matches!(gateway.execute(Command::ClientAdd(NewClient::default())).unwrap(), Answer::ClientAdded { .. }));
+        let Answer::Status(status) = administrator.execute(Command::Status).unwrap() else { panic!("not a status") };
+        assert_eq!(status.clients, 1);
+        let missing = gateway.execute(Command::ClientShow { client_id: "nobody".parse().unwrap() }).unwrap_err();
+        assert_eq!((missing.exit(), missing.help()), (Exit::Data, Some("see `credgate client list`")));
     }
 
     #[test]

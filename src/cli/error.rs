@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::sync::Arc;
 
 use super::Exit;
 use crate::admin::{AdminError, CallError};
@@ -84,27 +85,28 @@ impl CliError {
     }
 
     fn with_exit_of(mut self, error: &(dyn Error + 'static)) -> Self {
-        let mut cause = Some(error);
-        while let Some(error) = cause {
-            if let Some(exit) = exit_of(error) {
-                self.exit = exit;
-                break;
-            }
-            cause = error.source();
-        }
+        self.exit = exit_of(error).unwrap_or(self.exit);
         self
     }
 }
 
-/// The exit code that belongs to an error wherever it comes up.
+/// The exit code that belongs to an error and its causes: what the system said counts most, then which module said it.
 fn exit_of(error: &(dyn Error + 'static)) -> Option<Exit> {
-    if let Some(error) = error.downcast_ref::<io::Error>() {
-        return exit_of_kind(error.kind());
+    let (mut cause, mut module) = (Some(error), None);
+    while let Some(error) = cause {
+        let shared = || error.downcast_ref::<Arc<io::Error>>().map(|error| &**error);
+        if let Some(exit) = error.downcast_ref::<io::Error>().or_else(shared).and_then(|error| exit_of_kind(error.kind())) {
+            return Some(exit);
+        }
+        module = module.or(match error.downcast_ref::<RegistryError>() {
+            Some(RegistryError::Locked { .. }) => Some(Exit::Temporary),
+            Some(_) => Some(Exit::Io),
+            None if error.is::<ConfigError>() || error.is::<TlsError>() => Some(Exit::Config),
+            None => None,
+        });
+        cause = error.source();
     }
-    match error.downcast_ref::<RegistryError>() {
-        Some(RegistryError::Locked { .. }) => Some(Exit::Temporary),
-        _ => None,
-    }
+    module
 }
 
 fn exit_of_kind(kind: io::ErrorKind) -> Option<Exit> {
@@ -143,13 +145,15 @@ impl From<ConfigError> for CliError {
             ConfigError::Read { error, .. } => exit_of_kind(error.kind()).unwrap_or(Exit::Config),
             _ => Exit::Config,
         };
-        Self::caused(exit, error.code(), &error)
+        Self { exit, ..Self::caused(exit, error.code(), &error) }
     }
 }
 
 impl From<RegistryError> for CliError {
     fn from(error: RegistryError) -> Self {
-        AdminError::from(error).into()
+        let exit = exit_of(&error).filter(|exit| *exit != Exit::Io);
+        let told = Self::from(AdminError::from(error));
+        Self { exit: exit.unwrap_or(told.exit), ..told }
     }
 }
 
@@ -187,6 +191,20 @@ mod tests {
         assert_eq!((error.exit(), error.to_string().as_str(), error.causes()), (Exit::Permission, "outer", &["inner".to_owned()][..]));
         let error = CliError::new(Exit::Io, "x", "f: inner").because(&io::Error::other("inner"));
         assert!(error.causes().is_empty());
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the daemon")]
+    struct Daemon<E: Error + 'static>(#[source] E);
+
+    #[test]
+    fn a_cause_chooses_the_exit_code_of_whatever_wraps_it() {
+        let path = || PathBuf::from("/x");
+        let exit = |error: &(dyn Error + 'static)| CliError::caused(Exit::Software, "x", error).exit();
+        assert_eq!(exit(&Daemon(RegistryError::Locked { path: path() })), Exit::Temporary);
+        assert_eq!(exit(&Daemon(ConfigError::Invalid { problems: Vec::new() })), Exit::Config);
+        assert_eq!(exit(&Daemon(Arc::new(io::Error::from(io::ErrorKind::AddrInUse)))), Exit::Unavailable);
+        assert_eq!(exit(&Daemon(io::Error::from(io::ErrorKind::InvalidData))), Exit::Software);
     }
 
     #[test]

@@ -57,7 +57,7 @@ fn make(names: Vec<String>, config: &Config) -> Result<Made, CliError> {
     let mut made = Made { state_directory, registry, signing_key, ca_certificate: None, certificate: None, names: Vec::new() };
     let own_certificate = config.broker_certificate().starts_with(config.tls_directory());
     if config.file.embedded_broker.enabled && own_certificate {
-        made_certificate(names, config, &mut made)?;
+        make_certificate(names, config, &mut made)?;
     } else if !names.is_empty() {
         let what = "--name is for the embedded broker's certificate, which the configuration takes from elsewhere or does not need";
         return Err(CliError::new(Exit::Usage, "usage", what));
@@ -65,7 +65,7 @@ fn make(names: Vec<String>, config: &Config) -> Result<Made, CliError> {
     Ok(made)
 }
 
-fn made_certificate(names: Vec<String>, config: &Config, made: &mut Made) -> Result<(), CliError> {
+fn make_certificate(names: Vec<String>, config: &Config, made: &mut Made) -> Result<(), CliError> {
     let directory = config.tls_directory();
     let (authority, certificate) = (directory.join("ca.crt"), config.broker_certificate());
     if certificate.exists() && config.broker_private_key().exists() {

@@ -1,7 +1,8 @@
 //! Where output goes: results to stdout, everything else to stderr.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind, Write};
 
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -20,11 +21,18 @@ pub enum Format {
 /// The printer of results.
 pub(super) struct Output {
     format: Format,
+    results: RefCell<Box<dyn Write>>,
 }
 
 impl Output {
+    /// Prints to stdout.
     pub(super) fn new(format: Format) -> Self {
-        Self { format }
+        Self::to(format, Box::new(io::stdout()))
+    }
+
+    /// Prints to `results`.
+    pub(super) fn to(format: Format, results: Box<dyn Write>) -> Self {
+        Self { format, results: RefCell::new(results) }
     }
 
     /// Prints a result, as `document` or as the text for people. A reader that has seen enough (`| head`) is no error.
@@ -41,9 +49,9 @@ impl Output {
             Format::Table => Zeroizing::new(text().into_bytes()),
             Format::Json => json(document)?,
         };
-        let mut stdout = io::stdout().lock();
-        stdout.write_all(&bytes)?;
-        stdout.flush()
+        let mut results = self.results.borrow_mut();
+        results.write_all(&bytes)?;
+        results.flush()
     }
 
     /// Tells people something beside the result.
@@ -110,8 +118,58 @@ fn error_json(error: &CliError) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::rc::Rc;
+
     use super::*;
+
+    /// Keeps what is printed.
+    #[derive(Clone, Default)]
+    pub(in crate::cli) struct Printed(Rc<RefCell<Vec<u8>>>);
+
+    impl Printed {
+        pub(in crate::cli) fn output(&self, format: Format) -> Output {
+            Output::to(format, Box::new(self.clone()))
+        }
+
+        pub(in crate::cli) fn take(&self) -> String {
+            String::from_utf8(self.0.take()).unwrap()
+        }
+
+        pub(in crate::cli) fn json(&self) -> serde_json::Value {
+            serde_json::from_str(&self.take()).unwrap()
+        }
+    }
+
+    impl Write for Printed {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.borrow_mut().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Takes nothing.
+    pub(in crate::cli) struct Failing(pub(in crate::cli) ErrorKind);
+
+    impl Write for Failing {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_has_seen_enough_is_no_error_and_a_full_disk_is() {
+        let print = |kind| Output::to(Format::Json, Box::new(Failing(kind))).print(&1, String::new);
+        assert!(print(ErrorKind::BrokenPipe).is_ok());
+        assert_eq!(print(ErrorKind::StorageFull).unwrap_err().exit(), Exit::Io);
+    }
 
     fn error() -> CliError {
         CliError::new(Exit::Data, "not_found", "there is no client x").because(&io::Error::other("why")).with_help("look")

@@ -183,3 +183,45 @@ fn scope_table(scopes: &[Arc<Scope>]) -> String {
     }
     table.render()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::output::tests::Printed;
+    use super::super::{Format, connect, init};
+    use super::*;
+
+    #[test]
+    fn what_is_added_is_listed() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut gateway = connect::tests::gateway(directory.path());
+        init::tests::init(&connect::load_config(gateway.global()).unwrap());
+        let printed = Printed::default();
+        let (json, table) = (printed.output(Format::Json), printed.output(Format::Table));
+        let add = ResourceServerCommand::Add {
+            id: "rs".parse().unwrap(),
+            audience: "https://rs.example".into(),
+            description: "All of it".into(),
+            max_token_lifetime: Some(60),
+        };
+        run_resource_server(add, &mut gateway, &json).unwrap();
+        assert_eq!(printed.json()["audience"], "https://rs.example");
+        let add = ScopeCommand::Add {
+            name: "rs:write".parse().unwrap(),
+            resource_server: "rs".parse().unwrap(),
+            permissions: vec!["pub t/{client_id}/#".parse().unwrap(), "sub c/{client_id}".parse().unwrap()],
+            description: String::new(),
+        };
+        run_scope(add, &mut gateway, &json).unwrap();
+        assert_eq!(printed.json()["permissions"], serde_json::json!(["pub t/{client_id}/#", "sub c/{client_id}"]));
+        run_resource_server(ResourceServerCommand::List, &mut gateway, &json).unwrap();
+        assert_eq!(printed.json()["resource_servers"][0]["max_token_lifetime"], 60);
+        run_scope(ScopeCommand::List, &mut gateway, &json).unwrap();
+        assert_eq!(printed.json()["scopes"][0]["name"], "rs:write");
+        run_scope(ScopeCommand::List, &mut gateway, &table).unwrap();
+        let shown = printed.take();
+        assert!(
+            shown.starts_with("NAME      RESOURCE SERVER  PERMISSIONS") && shown.contains("pub t/{client_id}/#, sub c/{client_id}"),
+            "{shown}"
+        );
+    }
+}
