@@ -1,3 +1,359 @@
 //! The daemon: start-up, signals, logging, the system clock.
 
 pub mod log;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+use crate::admin::{Administrator, ControlSocket, DaemonStatus, LinkStatus, ListenerStatus};
+use crate::clients::Channel;
+use crate::clock::UnixTime;
+use crate::config::{Config, PrivateFileError};
+use crate::endpoint::Engine;
+#[cfg(feature = "embedded-broker")]
+use crate::mqtt::broker::{EmbeddedBroker, EmbeddedBrokerOptions};
+use crate::mqtt::link::{Link, LinkOptions, LinkState};
+use crate::mqtt::{ClockSource, Gateway, LinkKind};
+use crate::registry::{Registry, RegistryError, RegistryOptions, load_or_create_keys};
+use crate::tls::{self, TlsError};
+
+/// Why the daemon did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The registry or the keys.
+    #[error("the state directory cannot be used")]
+    Registry(#[from] RegistryError),
+    /// A certificate or key.
+    #[error("TLS cannot be set up")]
+    Tls(#[from] TlsError),
+    /// The embedded broker cannot listen.
+    #[error("the embedded broker cannot listen on {addresses}")]
+    Listen {
+        /// The addresses of the configuration.
+        addresses: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The control socket cannot be made.
+    #[error("the control socket {} cannot be made", path.display())]
+    ControlSocket {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The broker's password cannot be read.
+    #[error("broker.password-file cannot be used")]
+    Password(#[from] PrivateFileError),
+    /// The operating system gives no threads or signals.
+    #[error("the runtime cannot start")]
+    Runtime(#[source] std::io::Error),
+}
+
+impl DaemonError {
+    /// The stable word for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Registry(error) => error.code(),
+            Self::Tls(error) => error.code(),
+            Self::Listen { .. } => "listen",
+            Self::ControlSocket { .. } => "control_socket",
+            Self::Password(_) => "password_file",
+            Self::Runtime(_) => "runtime",
+        }
+    }
+}
+
+/// The links in operation; taken out when the daemon stops.
+#[derive(Default)]
+struct Links {
+    broker: Mutex<Option<Link>>,
+    #[cfg(feature = "embedded-broker")]
+    embedded: Mutex<Option<EmbeddedBroker>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Links {
+    /// What the gateway says of itself has changed: keys, scopes.
+    fn announce(&self) {
+        if let Some(link) = locked(&self.broker).as_ref() {
+            link.announce();
+        }
+        #[cfg(feature = "embedded-broker")]
+        if let Some(broker) = locked(&self.embedded).as_ref() {
+            broker.announce();
+        }
+    }
+}
+
+/// A running gateway.
+pub struct Daemon {
+    links: Arc<Links>,
+    administrator: Arc<Administrator>,
+    stopping: watch::Sender<bool>,
+    control: JoinHandle<()>,
+}
+
+impl Daemon {
+    /// Starts the gateway: registry, keys, links, control socket. Must be called in a tokio runtime.
+    ///
+    /// # Errors
+    /// [`DaemonError`]; a broker that cannot be reached is no error: its link goes on trying.
+    pub async fn start(config: Config) -> Result<Self, DaemonError> {
+        let registry = Registry::open(&RegistryOptions {
+            directory: config.registry_directory(),
+            cache_capacity: config.file.registry.cache_capacity,
+        })?;
+        let keys = load_or_create_keys(&config.keys_directory())?;
+        info!(
+            clients = registry.client_count(),
+            kid = keys.active().kid(),
+            state_directory = %config.file.state_directory.display(),
+            "registry is open"
+        );
+        let engine = Arc::new(Engine::new(config.settings(), registry.clone(), registry.clone(), keys));
+        let links = Arc::new(Links::default());
+        let mut status = StatusSource::new(&config);
+
+        #[cfg(feature = "embedded-broker")]
+        if config.file.embedded_broker.enabled {
+            let gateway = gateway(&engine, &config, Channel::Trusted, LinkKind::EmbeddedBroker);
+            status.embedded = Some(gateway.clone());
+            let broker = start_embedded(&config, gateway).await?;
+            status.addresses = broker.local_addrs().iter().map(ToString::to_string).collect();
+            info!(addresses = status.addresses.join(" "), "embedded broker is listening");
+            *locked(&links.embedded) = Some(broker);
+        }
+        if let Some(options) = link_options(&config)? {
+            let channel = if config.file.broker.trusted { Channel::Trusted } else { Channel::Untrusted };
+            if channel == Channel::Untrusted {
+                warn!(
+                    url = config.file.broker.url,
+                    "broker.trusted is false: requests with a client secret through this broker are refused"
+                );
+            }
+            let gateway = gateway(&engine, &config, channel, LinkKind::Broker);
+            status.broker = Some(gateway.clone());
+            *locked(&links.broker) = Some(Link::start(options, gateway));
+        }
+
+        let path = config.file.control_socket.clone();
+        let socket = ControlSocket::bind(&path).map_err(|source| DaemonError::ControlSocket { path, source })?;
+        status.links = Some(links.clone());
+        let on_change = {
+            let links = links.clone();
+            Box::new(move || links.announce())
+        };
+        let administrator = Arc::new(Administrator::new(registry, config.keys_directory(), Box::new(move || status.read()), on_change));
+        let (stopping, shutdown) = watch::channel(false);
+        let control = tokio::spawn(socket.serve(administrator.clone(), shutdown));
+        Ok(Self { links, administrator, stopping, control })
+    }
+
+    /// The addresses on which the embedded broker listens; empty without it.
+    #[must_use]
+    pub fn embedded_broker_addrs(&self) -> Vec<std::net::SocketAddr> {
+        #[cfg(feature = "embedded-broker")]
+        if let Some(broker) = locked(&self.links.embedded).as_ref() {
+            return broker.local_addrs().to_vec();
+        }
+        Vec::new()
+    }
+
+    /// The operator's commands. They block on the disk: call them off the runtime's own threads.
+    #[must_use]
+    pub fn administrator(&self) -> &Arc<Administrator> {
+        &self.administrator
+    }
+
+    /// Says `offline`, closes the links and the control socket, and closes the registry.
+    pub async fn stop(self) {
+        // Fails only if the control task has ended already.
+        let _ = self.stopping.send(true);
+        let link = locked(&self.links.broker).take();
+        if let Some(link) = link {
+            link.stop().await;
+        }
+        #[cfg(feature = "embedded-broker")]
+        {
+            let broker = locked(&self.links.embedded).take();
+            if let Some(broker) = broker {
+                broker.stop().await;
+            }
+        }
+        if tokio::time::timeout(Duration::from_secs(5), self.control).await.is_err() {
+            warn!("an operator's command is still running; stopping all the same");
+        }
+        info!("stopped");
+    }
+}
+
+/// The time of the operating system; the epoch if its clock stands before it.
+#[must_use]
+pub fn system_time() -> UnixTime {
+    UnixTime::from_secs(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+}
+
+fn gateway(engine: &Arc<Engine>, config: &Config, channel: Channel, link: LinkKind) -> Arc<Gateway> {
+    let clock: ClockSource = Arc::new(system_time);
+    Arc::new(Gateway::new(engine.clone(), config.topics().clone(), channel, link, clock))
+}
+
+#[cfg(feature = "embedded-broker")]
+async fn start_embedded(config: &Config, gateway: Arc<Gateway>) -> Result<EmbeddedBroker, DaemonError> {
+    let section = &config.file.embedded_broker;
+    let options = EmbeddedBrokerOptions {
+        listen: section.listen.clone(),
+        tls: tls::server_config(&config.broker_certificate(), &config.broker_private_key())?,
+        max_connections: section.max_connections,
+        max_connections_per_address: section.max_connections_per_address,
+        handshake_timeout: Duration::from_secs(section.handshake_timeout.into()),
+        max_packet_size: section.max_packet_size,
+        session_expiry: Duration::from_secs(section.session_expiry.into()),
+        max_queued_messages: section.max_queued_messages,
+    };
+    EmbeddedBroker::start(options, gateway).await.map_err(|source| {
+        let addresses: Vec<String> = section.listen.iter().map(ToString::to_string).collect();
+        DaemonError::Listen { addresses: addresses.join(", "), source }
+    })
+}
+
+fn link_options(config: &Config) -> Result<Option<LinkOptions>, DaemonError> {
+    let Some(address) = config.broker_address() else { return Ok(None) };
+    let section = &config.file.broker;
+    let tls = if address.tls { Some(tls::client_config(config.link_ca_file(), config.link_identity())?) } else { None };
+    Ok(Some(LinkOptions {
+        host: address.host.clone(),
+        port: address.port,
+        tls,
+        client_id: section.client_id.clone(),
+        username: config.link_username().map(str::to_owned),
+        password: config.read_link_password()?,
+        keep_alive: section.keep_alive,
+        queue: section.queue,
+        reconnect_min: Duration::from_secs(section.reconnect_min.into()),
+        reconnect_max: Duration::from_secs(section.reconnect_max.into()),
+    }))
+}
+
+/// The state of the link in the words of `status`.
+fn describe(state: &LinkState) -> String {
+    match state {
+        LinkState::Connecting => "connecting".into(),
+        LinkState::Up => "up".into(),
+        LinkState::Down { reason } => format!("down: {reason}"),
+    }
+}
+
+/// What `status` reads.
+struct StatusSource {
+    started_at: UnixTime,
+    issuer: String,
+    broker_url: String,
+    broker: Option<Arc<Gateway>>,
+    embedded: Option<Arc<Gateway>>,
+    addresses: Vec<String>,
+    links: Option<Arc<Links>>,
+}
+
+impl StatusSource {
+    fn new(config: &Config) -> Self {
+        Self {
+            started_at: system_time(),
+            issuer: config.file.issuer.clone(),
+            broker_url: config.file.broker.url.clone(),
+            broker: None,
+            embedded: None,
+            addresses: Vec::new(),
+            links: None,
+        }
+    }
+
+    fn read(&self) -> DaemonStatus {
+        let state = self.links.as_ref().and_then(|links| locked(&links.broker).as_ref().map(|link| describe(&link.state().borrow())));
+        DaemonStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            running: true,
+            pid: std::process::id(),
+            started_at: Some(self.started_at),
+            issuer: self.issuer.clone(),
+            broker: self.broker.as_ref().map(|gateway| LinkStatus {
+                url: self.broker_url.clone(),
+                state: state.unwrap_or_else(|| "stopped".into()),
+                counters: gateway.counters().snapshot(),
+            }),
+            embedded_broker: self
+                .embedded
+                .as_ref()
+                .map(|gateway| ListenerStatus { addresses: self.addresses.clone(), counters: gateway.counters().snapshot() }),
+            ..DaemonStatus::default()
+        }
+    }
+}
+
+/// Runs the gateway until SIGINT or SIGTERM.
+///
+/// # Errors
+/// [`DaemonError`] if it cannot start.
+pub fn run_until_signalled(config: Config) -> Result<(), DaemonError> {
+    log::init(&config.file.log);
+    runtime()?.block_on(async {
+        let mut signals = Signals::new().map_err(DaemonError::Runtime)?;
+        let daemon = Daemon::start(config).await?;
+        info!(version = env!("CARGO_PKG_VERSION"), "ready");
+        let signal = signals.recv().await;
+        info!(signal, "stopping");
+        daemon.stop().await;
+        Ok(())
+    })
+}
+
+/// The runtime of the daemon: as many threads as the work needs on a host with few cores.
+///
+/// # Errors
+/// [`DaemonError::Runtime`].
+pub fn runtime() -> Result<tokio::runtime::Runtime, DaemonError> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.min(4))
+        .max_blocking_threads(16)
+        .thread_keep_alive(Duration::from_secs(2))
+        .thread_name("credgate")
+        .enable_all()
+        .build()
+        .map_err(DaemonError::Runtime)
+}
+
+/// SIGINT and SIGTERM.
+pub struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    /// Takes both signals from now on.
+    ///
+    /// # Errors
+    /// If the operating system refuses.
+    pub fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Waits for either; returns its name.
+    pub async fn recv(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+}

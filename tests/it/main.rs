@@ -15,3 +15,8 @@ mod embedded;
 mod link;
 mod mosquitto;
 mod stub_broker;
+mod device;
+mod devices;
+mod operator;
+mod site;
+mod verifier;

@@ -188,11 +188,14 @@ fn config_is_checked_and_shown() {
 
 #[test]
 fn the_broker_may_come_later_and_go_away() {
-    let site = Site::mosquitto();
-    let crate::site::Broker::Mosquitto(broker) = &site.broker else { unreachable!("a Mosquitto site") };
-    broker.stop();
+    let mut site = Site::mosquitto();
+    fn mosquitto(site: &mut Site) -> &mut crate::mosquitto::Mosquitto {
+        let crate::site::Broker::Mosquitto(broker) = &mut site.broker else { unreachable!("a Mosquitto site") };
+        broker
+    }
+    mosquitto(&mut site).stop();
     wait_for("the link to be down", || site.status().filter(|status| status["broker"]["state"] != "up"));
-    broker.restart();
+    mosquitto(&mut site).restart();
     wait_for("the link to be up", || site.status().filter(|status| status["broker"]["state"] == "up"));
     assert!(site.status().unwrap()["broker"]["counters"]["connections"].as_u64().unwrap() >= 2);
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::mosquitto::Mosquitto;
+use crate::mosquitto::{GATEWAY, Mosquitto};
 
 /// How long to wait for what must come; only a failure takes so long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -70,15 +70,15 @@ impl Site {
     /// The same with more lines at the top and in `[broker]`.
     pub fn mosquitto_with(settings: &str, broker_settings: &str) -> Self {
         let mosquitto = Mosquitto::start();
-        mosquitto.set_password("credgate", "gateway-password");
         let broker = format!(
-            "[embedded-broker]\nenabled = false\n[broker]\nurl = \"mqtts://localhost:{}\"\nca-file = \"{}\"\nusername = \"credgate\"\n\
+            "[embedded-broker]\nenabled = false\n[broker]\nurl = \"mqtts://localhost:{}\"\nca-file = \"{}\"\nusername = \"{}\"\n\
              password-file = \"PASSWORD\"\nreconnect-max = 1\n{broker_settings}",
             mosquitto.port(),
             mosquitto.ca_file().display(),
+            GATEWAY.0,
         );
         let site = Self::new(Broker::Mosquitto(mosquitto), settings, &broker);
-        site.keep_secret("gateway-password");
+        site.keep_secret(GATEWAY.1);
         site.start();
         site
     }
@@ -87,7 +87,7 @@ impl Site {
         let directory = TempDir::with_prefix("credgate-it-").unwrap();
         let path = directory.path();
         let password = path.join("broker.password");
-        fs::write(&password, "gateway-password\n").unwrap();
+        fs::write(&password, format!("{}\n", GATEWAY.1)).unwrap();
         restrict(&password);
         let config = format!(
             "state-directory = \"{state}\"\ncontrol-socket = \"{socket}\"\n{settings}\n{sections}",
@@ -238,7 +238,7 @@ impl Site {
 
     pub fn ca_file(&self) -> PathBuf {
         match &self.broker {
-            Broker::Mosquitto(mosquitto) => mosquitto.ca_file().to_owned(),
+            Broker::Mosquitto(mosquitto) => mosquitto.ca_file(),
             #[cfg(feature = "embedded-broker")]
             Broker::Embedded => self.path("state/tls/ca.crt"),
         }

@@ -19,7 +19,7 @@ json.dump(claims, sys.stdout)
 
 /// The claims of a token, after PyJWT verified its signature, times, issuer and audience.
 pub fn verify(jwks: &Value, token: &str, audience: &str) -> Value {
-    let python = std::env::var("CREDGATE_TEST_PYTHON").expect("CREDGATE_TEST_PYTHON names a Python with PyJWT: run tests/run");
+    let python = std::env::var("PYJWT_PYTHON").expect("PYJWT_PYTHON names a Python with PyJWT: run tests/run");
     let mut child = Command::new(python)
         .args(["-c", PROGRAM])
         .stdin(Stdio::piped())
