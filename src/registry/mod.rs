@@ -1,1 +1,224 @@
 //! The registry: clients, resource servers, scopes and keys on disk. The only module that names sled.
+//!
+//! Every read comes from memory. A change returns when it is durable, and is visible from then on.
+
+mod ballast;
+mod committer;
+mod directory;
+mod error;
+mod keys;
+mod records;
+mod store;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
+
+use crate::clients::{Client, ClientStore, MAX_SECRETS};
+use crate::clock::UnixTime;
+use crate::oauth::ClientId;
+use crate::policy::{Policy, PolicyStore, ResourceServer, Scope};
+
+use committer::{Committer, Effect, Memory};
+use records::{Meta, Record};
+use store::{Store, Sync, Write};
+
+pub use error::RegistryError;
+pub use keys::{KeyInfo, list_keys, load_or_create_keys};
+
+/// Where the registry lies.
+#[derive(Debug, Clone)]
+pub struct RegistryOptions {
+    /// Its directory: made, with mode 0700, if it is not there.
+    pub directory: PathBuf,
+    /// sled's page cache, in bytes. Reads do not need it.
+    pub cache_capacity: u64,
+}
+
+/// The open registry. One process has it open at a time.
+pub struct Registry {
+    memory: Arc<Memory>,
+    committer: Committer,
+}
+
+impl Registry {
+    /// Opens the registry, makes a new one if there is none, and reads it into memory.
+    ///
+    /// # Errors
+    /// [`RegistryError::Locked`] if another process has it open; others if it cannot be read in full: nothing is left out silently.
+    pub fn open(options: &RegistryOptions) -> Result<Arc<Self>, RegistryError> {
+        Self::open_with(options, Box::new(File::sync_data))
+    }
+
+    fn open_with(options: &RegistryOptions, sync: Sync) -> Result<Arc<Self>, RegistryError> {
+        let mut store = Store::open(options, sync)?;
+        if load::<Meta>(&store)?.is_empty() {
+            let meta = Meta { created_at: now() };
+            store.commit(&[write(&meta)?])?;
+        }
+        let clients: HashMap<ClientId, Arc<Client>> =
+            load::<Client>(&store)?.into_iter().map(|client| (client.client_id.clone(), Arc::new(client))).collect();
+        let policy = Policy {
+            resource_servers: load::<ResourceServer>(&store)?.into_iter().map(|server| (server.id.clone(), Arc::new(server))).collect(),
+            scopes: load::<Scope>(&store)?.into_iter().map(|scope| (scope.name.clone(), Arc::new(scope))).collect(),
+        };
+        let memory = Arc::new(Memory { clients: RwLock::new(clients), policy: RwLock::new(Arc::new(policy)) });
+        let committer = Committer::start(store, memory.clone()).map_err(RegistryError::io("start the thread of", &options.directory))?;
+        Ok(Arc::new(Self { memory, committer }))
+    }
+
+    /// Every client, sorted by id.
+    #[must_use]
+    pub fn clients(&self) -> Vec<Arc<Client>> {
+        let mut clients: Vec<_> = self.memory.clients.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        clients.sort_unstable_by(|a, b| a.client_id.cmp(&b.client_id));
+        clients
+    }
+
+    /// How many clients there are.
+    #[must_use]
+    pub fn client_count(&self) -> usize {
+        self.memory.clients.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Registers a client. Blocks until it is durable, as do all changes.
+    ///
+    /// # Errors
+    /// If the id is taken, a scope is unknown, or the disk refuses; then nothing has changed.
+    pub fn add_client(&self, client: Client) -> Result<Arc<Client>, RegistryError> {
+        let client = Arc::new(client);
+        self.committer.change(|staged| {
+            if staged.client(&client.client_id).is_some() {
+                return Err(already_exists(&*client));
+            }
+            put_client(client, &staged.policy())
+        })
+    }
+
+    /// Changes a client; no other change comes in between. `change` must not call the registry's own changing functions.
+    ///
+    /// # Errors
+    /// If there is no such client, the result has another id or an unknown scope, or the disk refuses; then nothing has changed.
+    pub fn update_client(&self, id: &ClientId, change: impl FnOnce(&mut Client)) -> Result<Arc<Client>, RegistryError> {
+        self.committer.change(|staged| {
+            let mut client = Client::clone(&*staged.client(id).ok_or_else(|| not_found::<Client>(id.as_str()))?);
+            change(&mut client);
+            if client.client_id != *id {
+                return Err(RegistryError::Invalid { kind: Client::KIND, id: id.to_string(), reason: "the id of a client never changes" });
+            }
+            put_client(Arc::new(client), &staged.policy())
+        })
+    }
+
+    /// Removes a client and returns it as it was.
+    ///
+    /// # Errors
+    /// If there is no such client, or the disk refuses; then nothing has changed.
+    pub fn remove_client(&self, id: &ClientId) -> Result<Arc<Client>, RegistryError> {
+        self.committer.change(|staged| {
+            let client = staged.client(id).ok_or_else(|| not_found::<Client>(id.as_str()))?;
+            let write = Write { tree: Client::TREE, key: id.as_str().into(), value: None };
+            Ok((write, Effect::Client(id.clone(), None), client))
+        })
+    }
+
+    /// Registers a resource server.
+    ///
+    /// # Errors
+    /// If the id or the audience is taken, or the disk refuses; then nothing has changed.
+    pub fn add_resource_server(&self, server: ResourceServer) -> Result<Arc<ResourceServer>, RegistryError> {
+        let server = Arc::new(server);
+        self.committer.change(|staged| {
+            let mut policy = Policy::clone(&staged.policy());
+            if policy.resource_servers.contains_key(&server.id) {
+                return Err(already_exists(&*server));
+            }
+            // A request may name a resource server by its audience or by its id: neither may mean two.
+            for name in [server.audience.as_str(), server.id.as_str()] {
+                if policy.resource_server_for(name).is_some() {
+                    return Err(RegistryError::AlreadyExists { kind: "audience", id: name.to_owned() });
+                }
+            }
+            policy.resource_servers.insert(server.id.clone(), server.clone());
+            Ok((write(&*server)?, Effect::Policy(Arc::new(policy)), server))
+        })
+    }
+
+    /// Defines a scope.
+    ///
+    /// # Errors
+    /// If the name is taken, the resource server is unknown, or the disk refuses; then nothing has changed.
+    pub fn add_scope(&self, scope: Scope) -> Result<Arc<Scope>, RegistryError> {
+        let scope = Arc::new(scope);
+        self.committer.change(|staged| {
+            let mut policy = Policy::clone(&staged.policy());
+            if policy.scopes.contains_key(&scope.name) {
+                return Err(already_exists(&*scope));
+            }
+            if !policy.resource_servers.contains_key(&scope.resource_server) {
+                return Err(not_found::<ResourceServer>(scope.resource_server.as_str()));
+            }
+            policy.scopes.insert(scope.name.clone(), scope.clone());
+            Ok((write(&*scope)?, Effect::Policy(Arc::new(policy)), scope))
+        })
+    }
+}
+
+impl ClientStore for Registry {
+    fn client(&self, id: &ClientId) -> Option<Arc<Client>> {
+        self.memory.client(id)
+    }
+}
+
+impl PolicyStore for Registry {
+    fn policy(&self) -> Arc<Policy> {
+        self.memory.policy()
+    }
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registry").field("clients", &self.client_count()).finish_non_exhaustive()
+    }
+}
+
+fn put_client(client: Arc<Client>, policy: &Policy) -> Result<(Write, Effect, Arc<Client>), RegistryError> {
+    if let Some(unknown) = client.scope.iter().find(|name| !policy.scopes.contains_key(*name)) {
+        return Err(not_found::<Scope>(unknown.as_str()));
+    }
+    if client.secrets.len() > MAX_SECRETS {
+        return Err(RegistryError::Invalid {
+            kind: Client::KIND,
+            id: client.client_id.to_string(),
+            reason: "has more secrets than it may have",
+        });
+    }
+    Ok((write(&*client)?, Effect::Client(client.client_id.clone(), Some(client.clone())), client))
+}
+
+fn write<R: Record>(record: &R) -> Result<Write, RegistryError> {
+    Ok(Write { tree: R::TREE, key: record.name().into(), value: Some(records::encode(record)?) })
+}
+
+fn load<R: Record>(store: &Store) -> Result<Vec<R>, RegistryError> {
+    let decode = |(key, value): (_, _)| records::decode(store.directory(), AsRef::<[u8]>::as_ref(&key), AsRef::<[u8]>::as_ref(&value));
+    store.scan(R::TREE).map(|record| record.and_then(decode)).collect()
+}
+
+fn already_exists<R: Record>(record: &R) -> RegistryError {
+    RegistryError::AlreadyExists { kind: R::KIND, id: record.name().to_owned() }
+}
+
+fn not_found<R: Record>(name: &str) -> RegistryError {
+    RegistryError::NotFound { kind: R::KIND, id: name.to_owned() }
+}
+
+/// The system clock, for marks of creation alone.
+fn now() -> UnixTime {
+    UnixTime::from_secs(SystemTime::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_secs()))
+}

@@ -1,0 +1,208 @@
+//! Group commit: changes are checked one after the other, queued, and made durable together by one thread.
+//!
+//! A change is checked against what will be in force once everything queued before it is durable, so two that exclude each other cannot both
+//! pass. It becomes visible, and its caller is answered, only when it is on the disk. If a batch fails, so does everything queued behind it,
+//! which was checked in the belief that the batch would succeed.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread::JoinHandle;
+
+use super::error::RegistryError;
+use super::store::{Store, Write};
+use crate::clients::Client;
+use crate::oauth::ClientId;
+use crate::policy::Policy;
+
+/// What is in force: durable, and read by every request.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    pub(super) clients: RwLock<HashMap<ClientId, Arc<Client>>>,
+    pub(super) policy: RwLock<Arc<Policy>>,
+}
+
+impl Memory {
+    pub(super) fn client(&self, id: &ClientId) -> Option<Arc<Client>> {
+        self.clients.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    pub(super) fn policy(&self) -> Arc<Policy> {
+        self.policy.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn put(&self, effect: Effect) {
+        match effect {
+            Effect::Client(id, Some(client)) => drop(self.clients.write().unwrap_or_else(PoisonError::into_inner).insert(id, client)),
+            Effect::Client(id, None) => drop(self.clients.write().unwrap_or_else(PoisonError::into_inner).remove(&id)),
+            Effect::Policy(policy) => *self.policy.write().unwrap_or_else(PoisonError::into_inner) = policy,
+        }
+    }
+}
+
+/// What a change does to [`Memory`].
+#[derive(Debug, Clone)]
+pub(super) enum Effect {
+    /// The client is as given, or gone.
+    Client(ClientId, Option<Arc<Client>>),
+    /// The policy is as given.
+    Policy(Arc<Policy>),
+}
+
+type Outcome = Result<(), RegistryError>;
+
+struct Change {
+    write: Write,
+    effect: Effect,
+    answer: SyncSender<Outcome>,
+}
+
+#[derive(Default)]
+struct Queue {
+    changes: Vec<Change>,
+    /// Where what is queued or being written differs from memory.
+    clients: HashMap<ClientId, Option<Arc<Client>>>,
+    policy: Option<Arc<Policy>>,
+    /// No more changes are taken: the registry is closing, or its thread died.
+    closed: bool,
+}
+
+struct Shared {
+    memory: Arc<Memory>,
+    queue: Mutex<Queue>,
+    wake: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What will be in force once everything queued is durable.
+pub(super) struct Staged<'a> {
+    memory: &'a Memory,
+    queue: &'a Queue,
+}
+
+impl Staged<'_> {
+    pub(super) fn client(&self, id: &ClientId) -> Option<Arc<Client>> {
+        self.queue.clients.get(id).cloned().unwrap_or_else(|| self.memory.client(id))
+    }
+
+    pub(super) fn policy(&self) -> Arc<Policy> {
+        self.queue.policy.clone().unwrap_or_else(|| self.memory.policy())
+    }
+}
+
+/// The thread that writes, and the way to it.
+pub(super) struct Committer {
+    shared: Arc<Shared>,
+    path: std::path::PathBuf,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Committer {
+    pub(super) fn start(store: Store, memory: Arc<Memory>) -> io::Result<Self> {
+        let path = store.directory().to_owned();
+        let shared = Arc::new(Shared { memory, queue: Mutex::default(), wake: Condvar::new() });
+        let theirs = shared.clone();
+        let thread = std::thread::Builder::new().name("registry".to_owned()).spawn(move || run(store, &theirs))?;
+        Ok(Self { shared, path, thread: Some(thread) })
+    }
+
+    /// Makes one change durable. `prepare` checks it and says what to write, what that does to memory, and what to return.
+    pub(super) fn change<T>(
+        &self,
+        prepare: impl FnOnce(&Staged<'_>) -> Result<(Write, Effect, T), RegistryError>,
+    ) -> Result<T, RegistryError> {
+        let (value, outcome) = {
+            let mut queue = self.shared.lock();
+            let (write, effect, value) = prepare(&Staged { memory: &self.shared.memory, queue: &queue })?;
+            (value, self.submit(&mut queue, write, effect))
+        };
+        self.shared.wake.notify_one();
+        outcome.recv().unwrap_or_else(|_| Err(RegistryError::Stopped { path: self.path.clone() }))?;
+        Ok(value)
+    }
+
+    /// How many changes wait for the thread.
+    #[cfg(test)]
+    pub(super) fn queued(&self) -> usize {
+        self.shared.lock().changes.len()
+    }
+
+    fn submit(&self, queue: &mut Queue, write: Write, effect: Effect) -> Receiver<Outcome> {
+        let (answer, outcome) = sync_channel(1);
+        // On a closed queue the answer's sender is dropped here, which reads as the end of the registry.
+        if !queue.closed {
+            match effect.clone() {
+                Effect::Client(id, client) => drop(queue.clients.insert(id, client)),
+                Effect::Policy(policy) => queue.policy = Some(policy),
+            }
+            queue.changes.push(Change { write, effect, answer });
+        }
+        outcome
+    }
+}
+
+impl Drop for Committer {
+    /// Writes what is queued, closes the files and gives up the lock.
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.wake.notify_one();
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!(path = %self.path.display(), "the registry's thread had panicked");
+        }
+    }
+}
+
+/// Closes the queue however the thread ends, so that nobody waits for a dead one.
+struct CloseAtEnd<'a>(&'a Shared);
+
+impl Drop for CloseAtEnd<'_> {
+    fn drop(&mut self) {
+        let mut queue = self.0.lock();
+        queue.closed = true;
+        queue.changes.clear();
+    }
+}
+
+fn run(mut store: Store, shared: &Shared) {
+    let _end = CloseAtEnd(shared);
+    loop {
+        let batch = {
+            let waiting = |queue: &mut Queue| queue.changes.is_empty() && !queue.closed;
+            let mut queue = shared.wake.wait_while(shared.lock(), waiting).unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut queue.changes)
+        };
+        if batch.is_empty() {
+            return;
+        }
+        let mut writes = Vec::with_capacity(batch.len());
+        let mut effects = Vec::with_capacity(batch.len());
+        let mut answers = Vec::with_capacity(batch.len());
+        for change in batch {
+            writes.push(change.write);
+            effects.push(change.effect);
+            answers.push(change.answer);
+        }
+        let outcome = store.commit(&writes);
+        let mut queue = shared.lock();
+        if outcome.is_ok() {
+            effects.into_iter().for_each(|effect| shared.memory.put(effect));
+        } else {
+            answers.extend(queue.changes.drain(..).map(|change| change.answer));
+        }
+        if queue.changes.is_empty() {
+            queue.clients = HashMap::new();
+            queue.policy = None;
+        }
+        drop(queue);
+        for answer in answers {
+            // A caller that no longer waits is no concern of the others.
+            let _ = answer.send(outcome.clone());
+        }
+    }
+}

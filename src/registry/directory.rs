@@ -1,0 +1,35 @@
+//! Private directories, made so that they are still there after a power cut.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use super::error::RegistryError;
+
+/// Makes the directory with mode 0700, or checks the one that is there.
+///
+/// # Errors
+/// [`RegistryError::Permissions`] if others may enter it.
+pub(super) fn prepare(directory: &Path) -> Result<(), RegistryError> {
+    if !directory.exists() {
+        let created = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        created.and_then(|()| sync_parent(directory)).map_err(RegistryError::io("create", directory))?;
+    }
+    let mode = fs::metadata(directory).map_err(RegistryError::io("examine", directory))?.permissions().mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(RegistryError::Permissions { path: directory.to_owned(), mode, needed: 0o700 });
+    }
+    Ok(())
+}
+
+/// Makes the names in the directory durable.
+pub(super) fn sync(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+/// Makes the name of a file or directory durable.
+pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    sync(parent.unwrap_or(Path::new(".")))
+}

@@ -1,0 +1,163 @@
+//! What can go wrong with the registry and the keys, told to an operator.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A failure of the registry or of the signing keys.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RegistryError {
+    /// Another process has the registry open.
+    #[error(
+        "the registry {} is in use by another process: use the control socket of the gateway that runs, or stop it first",
+        path.display()
+    )]
+    Locked {
+        /// The registry's directory.
+        path: PathBuf,
+    },
+    /// The name is taken.
+    #[error("{kind} {id} exists already")]
+    AlreadyExists {
+        /// Of what.
+        kind: &'static str,
+        /// The name.
+        id: String,
+    },
+    /// There is nothing of that name.
+    #[error("there is no {kind} {id}")]
+    NotFound {
+        /// Of what.
+        kind: &'static str,
+        /// The name.
+        id: String,
+    },
+    /// The record breaks a rule.
+    #[error("{kind} {id}: {reason}")]
+    Invalid {
+        /// Of what.
+        kind: &'static str,
+        /// The name.
+        id: String,
+        /// The rule.
+        reason: &'static str,
+    },
+    /// A record was written by a later version of the gateway.
+    #[error(
+        "{}: {tree} {key:?} has version {version}, this program knows versions up to {known}: run the newer program that wrote it",
+        path.display()
+    )]
+    NewerVersion {
+        /// The registry's directory.
+        path: PathBuf,
+        /// The tree the record is in.
+        tree: &'static str,
+        /// The record's key.
+        key: String,
+        /// Its version.
+        version: u64,
+        /// The latest that is known.
+        known: u64,
+    },
+    /// A record does not have the form of its version.
+    #[error("{}: {tree} {key:?} cannot be read ({reason}): restore the directory from a backup", path.display())]
+    Malformed {
+        /// The registry's directory.
+        path: PathBuf,
+        /// The tree the record is in.
+        tree: &'static str,
+        /// The record's key.
+        key: String,
+        /// What was found instead.
+        reason: String,
+    },
+    /// The files are damaged.
+    #[error("the registry {} is damaged: check the disk, then restore the directory from a backup", path.display())]
+    Corrupt {
+        /// The registry's directory.
+        path: PathBuf,
+        /// What was found.
+        #[source]
+        source: Arc<io::Error>,
+    },
+    /// There is no room left.
+    #[error("no space is left for the registry {}: free at least 8 MiB there; what it held before is unchanged", path.display())]
+    DiskFull {
+        /// The registry's directory.
+        path: PathBuf,
+    },
+    /// A change was not made durable and is not in force.
+    #[error("the change could not be written to {}; it is not in force", path.display())]
+    Write {
+        /// The registry's directory.
+        path: PathBuf,
+        /// What the disk said.
+        #[source]
+        source: Arc<io::Error>,
+    },
+    /// No more changes are taken because what reached the disk is uncertain.
+    #[error(
+        "the registry {} takes no more changes since one could not be made durable: check the disk, then restart the gateway and repeat the change",
+        path.display()
+    )]
+    Stopped {
+        /// The registry's directory.
+        path: PathBuf,
+    },
+    /// A file or directory is open to others.
+    #[error("{} has mode {mode:04o}, which lets others in: chmod {needed:o} {}", path.display(), path.display())]
+    Permissions {
+        /// The file or directory.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+        /// The mode to give it.
+        needed: u32,
+    },
+    /// A key file is not what it should be.
+    #[error("{}: {reason}", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+    /// A file operation failed.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: Arc<io::Error>,
+    },
+}
+
+impl RegistryError {
+    /// A stable name for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Locked { .. } => "locked",
+            Self::AlreadyExists { .. } => "already_exists",
+            Self::NotFound { .. } => "not_found",
+            Self::Invalid { .. } => "invalid",
+            Self::NewerVersion { .. } => "newer_version",
+            Self::Malformed { .. } => "malformed_record",
+            Self::Corrupt { .. } => "corrupt",
+            Self::DiskFull { .. } => "disk_full",
+            Self::Write { .. } => "write_failed",
+            Self::Stopped { .. } => "stopped",
+            Self::Permissions { .. } => "permissions",
+            Self::Key { .. } => "bad_key_file",
+            Self::Io { .. } => "io",
+        }
+    }
+
+    /// For `map_err`: the failure of `action` on `path`.
+    pub(super) fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
+        move |source| Self::Io { action, path: path.to_owned(), source: Arc::new(source) }
+    }
+}

@@ -1,0 +1,274 @@
+//! The records as they lie on disk: `[version, record]` in CBOR, the record a map with text keys, its name the key of the tree.
+//!
+//! The structs here are the format and change only with a new version; the types in memory may change freely.
+
+use std::path::Path;
+
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
+
+use super::error::RegistryError;
+use crate::clients::{AuthMethod, Client, ClientSecret, SecretDigest, Status};
+use crate::clock::UnixTime;
+use crate::oauth::ScopeToken;
+use crate::policy::{ResourceServer, ResourceServerId, Scope, TopicPermission};
+
+/// The latest version of each kind; there is but one so far.
+const VERSION: u64 = 1;
+
+/// sled keeps a page above some 128 KiB in a file of its own, which it does not sync, and never recovers if writing that file fails. A leaf page
+/// holds up to 17 records, however large: these fit.
+pub(super) const MAX_RECORD: usize = 6 * 1_024;
+
+/// A tree: one for each kind of record, in the order in which they are written, so that nothing is on disk before what it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Tree {
+    Meta,
+    ResourceServers,
+    Scopes,
+    Clients,
+}
+
+impl Tree {
+    pub(super) const ALL: [Tree; 4] = [Tree::Meta, Tree::ResourceServers, Tree::Scopes, Tree::Clients];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Meta => "meta",
+            Self::ResourceServers => "resource_servers",
+            Self::Scopes => "scopes",
+            Self::Clients => "clients",
+        }
+    }
+}
+
+/// Something the registry keeps.
+pub(super) trait Record: Sized {
+    const TREE: Tree;
+    /// For people.
+    const KIND: &'static str;
+    /// Version 1 of the format.
+    type V1: Serialize + DeserializeOwned;
+
+    fn name(&self) -> &str;
+    fn to_v1(&self) -> Self::V1;
+    /// `None` if the name is none of its kind.
+    fn from_v1(name: &str, stored: Self::V1) -> Option<Self>;
+}
+
+/// The bytes to keep.
+pub(super) fn encode<R: Record>(record: &R) -> Result<Vec<u8>, RegistryError> {
+    let invalid = |reason| RegistryError::Invalid { kind: R::KIND, id: record.name().to_owned(), reason };
+    let bytes = serde_cbor::to_vec(&(VERSION, record.to_v1())).map_err(|_| invalid("cannot be written as CBOR"))?;
+    if bytes.len() > MAX_RECORD { Err(invalid("is larger than 6 KiB")) } else { Ok(bytes) }
+}
+
+/// Reads what [`encode`] wrote. `path` is for the error.
+pub(super) fn decode<R: Record>(path: &Path, key: &[u8], value: &[u8]) -> Result<R, RegistryError> {
+    let (tree, key) = (R::TREE.name(), String::from_utf8_lossy(key).into_owned());
+    let malformed = |reason: String| RegistryError::Malformed { path: path.to_owned(), tree, key: key.clone(), reason };
+    let version = from_cbor::<(u64, IgnoredAny)>(value).map_err(|error| malformed(error.to_string()))?.0;
+    let stored = match version {
+        1 => from_cbor::<(u64, R::V1)>(value).map_err(|error| malformed(error.to_string()))?.1,
+        0 => return Err(malformed("version 0".to_owned())),
+        _ => return Err(RegistryError::NewerVersion { path: path.to_owned(), tree, key, version, known: VERSION }),
+    };
+    R::from_v1(&key, stored).ok_or_else(|| malformed("the key is not a valid name".to_owned()))
+}
+
+/// Named fields only: by default serde_cbor would take a map of integers for any struct.
+fn from_cbor<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_cbor::Error> {
+    let mut deserializer = serde_cbor::Deserializer::from_slice(bytes).disable_packed_format().disable_legacy_enums();
+    let value = T::deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(value)
+}
+
+/// The registry itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Meta {
+    pub(super) created_at: UnixTime,
+}
+
+/// The only record of its tree.
+pub(super) const META_NAME: &str = "registry";
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MetaV1 {
+    created_at: UnixTime,
+}
+
+impl Record for Meta {
+    const TREE: Tree = Tree::Meta;
+    const KIND: &'static str = "registry";
+    type V1 = MetaV1;
+
+    fn name(&self) -> &str {
+        META_NAME
+    }
+
+    fn to_v1(&self) -> MetaV1 {
+        MetaV1 { created_at: self.created_at }
+    }
+
+    fn from_v1(name: &str, stored: MetaV1) -> Option<Self> {
+        (name == META_NAME).then_some(Self { created_at: stored.created_at })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ClientV1 {
+    client_name: String,
+    token_endpoint_auth_method: AuthMethod,
+    scope: Vec<ScopeToken>,
+    status: Status,
+    secrets: Vec<SecretV1>,
+    software_id: String,
+    software_version: String,
+    created_at: UnixTime,
+    updated_at: UnixTime,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SecretV1 {
+    digest: SecretDigest,
+    created_at: UnixTime,
+    not_before: Option<UnixTime>,
+    expires_at: Option<UnixTime>,
+}
+
+impl Record for Client {
+    const TREE: Tree = Tree::Clients;
+    const KIND: &'static str = "client";
+    type V1 = ClientV1;
+
+    fn name(&self) -> &str {
+        self.client_id.as_str()
+    }
+
+    fn to_v1(&self) -> ClientV1 {
+        let secret = |secret: &ClientSecret| SecretV1 {
+            digest: secret.digest,
+            created_at: secret.created_at,
+            not_before: secret.not_before,
+            expires_at: secret.expires_at,
+        };
+        ClientV1 {
+            client_name: self.client_name.clone(),
+            token_endpoint_auth_method: self.token_endpoint_auth_method,
+            scope: self.scope.iter().cloned().collect(),
+            status: self.status,
+            secrets: self.secrets.iter().map(secret).collect(),
+            software_id: self.software_id.clone(),
+            software_version: self.software_version.clone(),
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+        }
+    }
+
+    fn from_v1(name: &str, stored: ClientV1) -> Option<Self> {
+        let secret = |secret: SecretV1| ClientSecret {
+            digest: secret.digest,
+            created_at: secret.created_at,
+            not_before: secret.not_before,
+            expires_at: secret.expires_at,
+        };
+        Some(Self {
+            client_id: name.parse().ok()?,
+            client_name: stored.client_name,
+            token_endpoint_auth_method: stored.token_endpoint_auth_method,
+            scope: stored.scope.into_iter().collect(),
+            status: stored.status,
+            secrets: stored.secrets.into_iter().map(secret).collect(),
+            software_id: stored.software_id,
+            software_version: stored.software_version,
+            created_at: stored.created_at,
+            updated_at: stored.updated_at,
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ResourceServerV1 {
+    audience: String,
+    description: String,
+    max_token_lifetime: Option<u32>,
+    created_at: UnixTime,
+    updated_at: UnixTime,
+}
+
+impl Record for ResourceServer {
+    const TREE: Tree = Tree::ResourceServers;
+    const KIND: &'static str = "resource server";
+    type V1 = ResourceServerV1;
+
+    fn name(&self) -> &str {
+        self.id.as_str()
+    }
+
+    fn to_v1(&self) -> ResourceServerV1 {
+        ResourceServerV1 {
+            audience: self.audience.clone(),
+            description: self.description.clone(),
+            max_token_lifetime: self.max_token_lifetime,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+        }
+    }
+
+    fn from_v1(name: &str, stored: ResourceServerV1) -> Option<Self> {
+        Some(Self {
+            id: name.parse().ok()?,
+            audience: stored.audience,
+            description: stored.description,
+            max_token_lifetime: stored.max_token_lifetime,
+            created_at: stored.created_at,
+            updated_at: stored.updated_at,
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ScopeV1 {
+    description: String,
+    resource_server: ResourceServerId,
+    permissions: Vec<TopicPermission>,
+    created_at: UnixTime,
+    updated_at: UnixTime,
+}
+
+impl Record for Scope {
+    const TREE: Tree = Tree::Scopes;
+    const KIND: &'static str = "scope";
+    type V1 = ScopeV1;
+
+    fn name(&self) -> &str {
+        self.name.as_str()
+    }
+
+    fn to_v1(&self) -> ScopeV1 {
+        ScopeV1 {
+            description: self.description.clone(),
+            resource_server: self.resource_server.clone(),
+            permissions: self.permissions.clone(),
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+        }
+    }
+
+    fn from_v1(name: &str, stored: ScopeV1) -> Option<Self> {
+        Some(Self {
+            name: name.parse().ok()?,
+            description: stored.description,
+            resource_server: stored.resource_server,
+            permissions: stored.permissions,
+            created_at: stored.created_at,
+            updated_at: stored.updated_at,
+        })
+    }
+}

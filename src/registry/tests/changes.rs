@@ -1,0 +1,189 @@
+//! Changes and the rules they keep.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Barrier;
+
+use super::*;
+
+#[test]
+fn keeps_what_it_was_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = open(directory.path());
+    registry.add_resource_server(server("broker", "mqtts://broker")).unwrap();
+    registry.add_scope(scope("telemetry:write", "broker")).unwrap();
+    let granted = Client { scope: "telemetry:write".parse().unwrap(), ..client("b") };
+    registry.add_client(granted.clone()).unwrap();
+    registry.add_client(client("a")).unwrap();
+    registry.add_client(client("gone")).unwrap();
+    let updated = registry.update_client(&id("a"), |client| client.status = Status::Blocked).unwrap();
+    assert_eq!(updated.status, Status::Blocked);
+    assert_eq!(registry.remove_client(&id("gone")).unwrap().client_id, id("gone"));
+
+    let check = |registry: &Registry| {
+        assert_eq!((ids(registry), registry.client_count()), (vec!["a".to_owned(), "b".to_owned()], 2));
+        assert_eq!(registry.client(&id("a")), Some(updated.clone()));
+        assert_eq!(registry.client(&id("b")).as_deref(), Some(&granted));
+        assert_eq!(registry.client(&id("gone")), None);
+        let policy = registry.policy();
+        assert_eq!(policy.resource_servers.values().map(|kept| (**kept).clone()).collect::<Vec<_>>(), [server("broker", "mqtts://broker")]);
+        assert_eq!(policy.scopes.values().map(|kept| (**kept).clone()).collect::<Vec<_>>(), [scope("telemetry:write", "broker")]);
+    };
+    check(&registry);
+    drop(registry);
+    check(&open(directory.path()));
+    let mode = std::fs::metadata(directory.path().join("registry")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
+
+#[test]
+fn refuses_what_breaks_a_rule() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = open(directory.path());
+    registry.add_resource_server(server("broker", "mqtts://broker")).unwrap();
+    registry.add_scope(scope("s", "broker")).unwrap();
+    registry.add_client(client("a")).unwrap();
+    let unknown_scope = || "s other".parse().unwrap();
+    let secrets = vec![client("a").secrets[0].clone(); MAX_SECRETS + 1];
+    let refusals = [
+        (registry.add_client(client("a")).unwrap_err(), "already_exists", "client a exists already"),
+        (registry.add_client(Client { scope: unknown_scope(), ..client("b") }).unwrap_err(), "not_found", "there is no scope other"),
+        (registry.update_client(&id("a"), |client| client.scope = unknown_scope()).unwrap_err(), "not_found", "there is no scope other"),
+        (registry.update_client(&id("b"), |_| ()).unwrap_err(), "not_found", "there is no client b"),
+        (
+            registry.update_client(&id("a"), |client| client.client_id = id("b")).unwrap_err(),
+            "invalid",
+            "client a: the id of a client never changes",
+        ),
+        (
+            registry.update_client(&id("a"), |client| client.secrets = secrets).unwrap_err(),
+            "invalid",
+            "client a: has more secrets than it may have",
+        ),
+        (
+            registry.update_client(&id("a"), |client| client.client_name = "x".repeat(6 << 10)).unwrap_err(),
+            "invalid",
+            "client a: is larger than 6 KiB",
+        ),
+        (registry.remove_client(&id("b")).unwrap_err(), "not_found", "there is no client b"),
+        (registry.add_resource_server(server("broker", "other")).unwrap_err(), "already_exists", "resource server broker exists already"),
+        (
+            registry.add_resource_server(server("other", "mqtts://broker")).unwrap_err(),
+            "already_exists",
+            "audience mqtts://broker exists already",
+        ),
+        (registry.add_resource_server(server("other", "broker")).unwrap_err(), "already_exists", "audience broker exists already"),
+        (
+            registry
+                .add_resource_server(server("mqtts", "mqtts://other"))
+                .map(drop)
+                .and(registry.add_resource_server(server("aud", "mqtts")).map(drop))
+                .unwrap_err(),
+            "already_exists",
+            "audience mqtts exists already",
+        ),
+        (registry.add_scope(scope("s", "broker")).unwrap_err(), "already_exists", "scope s exists already"),
+        (registry.add_scope(scope("t", "other")).unwrap_err(), "not_found", "there is no resource server other"),
+    ];
+    for (error, code, text) in refusals {
+        assert_eq!((error.code(), error.to_string()), (code, text.to_owned()));
+    }
+    drop(registry);
+    let registry = open(directory.path());
+    assert_eq!(registry.clients().iter().map(|kept| (**kept).clone()).collect::<Vec<_>>(), [client("a")]);
+    assert_eq!((registry.policy().resource_servers.len(), registry.policy().scopes.len()), (2, 1));
+}
+
+#[test]
+fn deny_all_but_one_of_concurrent_duplicates() {
+    const THREADS: usize = 8;
+    let directory = tempfile::tempdir().unwrap();
+    let registry = open(directory.path());
+    for round in 0..20 {
+        let barrier = Barrier::new(THREADS);
+        let outcomes: Vec<_> = std::thread::scope(|threads| {
+            let contender = |index: usize| {
+                let (registry, barrier) = (&registry, &barrier);
+                move || {
+                    let contender = Client { client_name: index.to_string(), ..client(&format!("same-{round}")) };
+                    barrier.wait();
+                    registry.add_client(contender)
+                }
+            };
+            let running: Vec<_> = (0..THREADS).map(|index| threads.spawn(contender(index))).collect();
+            running.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let winners: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().ok()).collect();
+        assert_eq!(winners.len(), 1);
+        assert!(outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).all(|error| error.code() == "already_exists"));
+        assert_eq!(registry.client(&id(&format!("same-{round}"))).as_ref(), Some(winners[0]));
+    }
+}
+
+#[test]
+fn concurrent_updates_lose_nothing() {
+    const THREADS: usize = 8;
+    const UPDATES: usize = 50;
+    let directory = tempfile::tempdir().unwrap();
+    let registry = open(directory.path());
+    registry.add_client(Client { client_name: String::new(), ..client("a") }).unwrap();
+    std::thread::scope(|threads| {
+        for _ in 0..THREADS {
+            threads.spawn(|| {
+                (0..UPDATES).for_each(|_| drop(registry.update_client(&id("a"), |client| client.client_name.push('x')).unwrap()))
+            });
+        }
+    });
+    drop(registry);
+    assert_eq!(open(directory.path()).client(&id("a")).unwrap().client_name.len(), THREADS * UPDATES);
+}
+
+#[test]
+fn deny_a_second_opening() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = open(directory.path());
+    let error = Registry::open(&options(directory.path())).unwrap_err();
+    assert!(matches!(&error, RegistryError::Locked { path } if *path == directory.path().join("registry")), "{error:?}");
+    assert!(error.to_string().contains("in use by another process"), "{error}");
+    registry.add_client(client("a")).unwrap();
+    drop(registry);
+    assert_eq!(ids(&open(directory.path())), ["a"]);
+}
+
+#[test]
+fn deny_a_directory_that_lets_others_in() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = options(directory.path()).directory;
+    std::fs::create_dir(&path).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let error = Registry::open(&options(directory.path())).unwrap_err();
+    assert_eq!(error.to_string(), format!("{0} has mode 0755, which lets others in: chmod 700 {0}", path.display()));
+}
+
+#[test]
+fn records_of_any_size_stay_in_the_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = open(directory.path());
+    let largest = |id: &str| {
+        let mut largest = Client { client_name: "x".repeat(5_000), status: Status::Suspended, ..client(id) };
+        let room = super::records::MAX_RECORD - super::records::encode(&largest).unwrap().len();
+        largest.client_name.push_str(&"x".repeat(room));
+        assert_eq!(super::records::encode(&largest).unwrap().len(), super::records::MAX_RECORD);
+        largest
+    };
+    std::thread::scope(|threads| {
+        for thread in 0..16 {
+            let (registry, largest) = (&registry, &largest);
+            threads.spawn(move || {
+                for index in 0..20 {
+                    let name = format!("{:02}-{thread}{}", index * 7 % 20, "k".repeat(58));
+                    registry.add_client(largest(&name)).unwrap();
+                    registry.update_client(&id(&name), |client| client.status = Status::Blocked).unwrap();
+                }
+            });
+        }
+    });
+    let blobs = |directory: &Path| std::fs::read_dir(options(directory).directory.join("blobs")).unwrap().count();
+    assert_eq!(blobs(directory.path()), 0, "sled keeps pages outside its log, where nothing syncs them");
+    drop(registry);
+    assert_eq!((open(directory.path()).client_count(), blobs(directory.path())), (320, 0));
+}

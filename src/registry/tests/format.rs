@@ -1,0 +1,82 @@
+//! Version 1 of each record, byte for byte. A registry in the field holds these bytes: a change here needs a new version.
+
+use super::records::{Meta, Record, decode, encode};
+use super::*;
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+}
+
+fn check<R: Record + PartialEq + std::fmt::Debug>(record: R, fixture: &str) {
+    assert_eq!(hex(&encode(&record).unwrap()), fixture);
+    assert_eq!(decode::<R>(Path::new("/r"), record.name().as_bytes(), &unhex(fixture)).unwrap(), record);
+}
+
+#[test]
+fn version_1_of_a_client() {
+    let mut record = Client { scope: "b a".parse().unwrap(), status: Status::Suspended, ..client("dev-1") };
+    record.secrets[0].not_before = Some(UnixTime::from_secs(1));
+    record.updated_at = UnixTime::from_secs(2);
+    check(
+        record,
+        "8201a96b636c69656e745f6e616d656650756d702037781a746f6b656e5f656e64706f696e745f617574685f6d6574686f6472636c6965\
+         6e745f7365637265745f706f73746573636f70658261616162667374617475736973757370656e646564677365637265747381a4666469\
+         676573745820dc4bf80c77473d130fa0de86ba4018fe98bb214005e6a5891d12ba91446f9e816a637265617465645f61741a6b0362b06a\
+         6e6f745f6265666f7265016a657870697265735f6174f66b736f6674776172655f69646470756d7070736f6674776172655f7665727369\
+         6f6e63312e326a637265617465645f61741a6b0362b06a757064617465645f617402",
+    );
+}
+
+#[test]
+fn version_1_of_a_resource_server() {
+    check(
+        server("broker", "mqtts://broker"),
+        "8201a56861756469656e63656e6d717474733a2f2f62726f6b65726b6465736372697074696f6e6a5468652062726f6b6572726d61785f\
+         746f6b656e5f6c69666574696d651902586a637265617465645f61741a6b0362b06a757064617465645f61741a6b0362b0",
+    );
+    check(
+        ResourceServer { max_token_lifetime: None, ..server("b", "a") },
+        "8201a56861756469656e636561616b6465736372697074696f6e6a5468652062726f6b6572726d61785f746f6b656e5f6c69666574696d65f66a637265617465645f61741a6b0362b06a757064617465645f61741a6b0362b0",
+    );
+}
+
+#[test]
+fn version_1_of_a_scope() {
+    check(
+        scope("telemetry:write", "broker"),
+        "8201a56b6465736372697074696f6e6f57726974652074656c656d657472796f7265736f757263655f7365727665726662726f6b65726b\
+         7065726d697373696f6e7381781b7075622074656c656d657472792f7b636c69656e745f69647d2f236a637265617465645f61741a6b03\
+         62b06a757064617465645f61741a6b0362b0",
+    );
+}
+
+#[test]
+fn version_1_of_the_registry() {
+    check(Meta { created_at: NOW }, "8201a16a637265617465645f61741a6b0362b0");
+}
+
+#[test]
+fn deny_records_of_another_form() {
+    let good = encode(&Meta { created_at: NOW }).unwrap();
+    for (bytes, reason) in [
+        (vec![], "EOF"),
+        (vec![0x81, 0x01], "length"),
+        (unhex("8200a0"), "version 0"),
+        (unhex("8201a0"), "missing field `created_at`"),
+        (unhex("8201a16a637265617465645f6174617a"), "invalid type"),
+        (unhex("8201a26a637265617465645f6174016161f5"), "unknown field `a`"),
+        // The packed form that serde_cbor takes for structs unless told otherwise.
+        (unhex("8201a10001"), "wrong struct format"),
+        ([good.as_slice(), &[0]].concat(), "trailing data"),
+    ] {
+        let error = decode::<Meta>(Path::new("/r"), b"registry", &bytes).unwrap_err();
+        assert!(matches!(&error, RegistryError::Malformed { tree: "meta", key, .. } if key == "registry"), "{error:?}");
+        assert!(error.to_string().contains(reason), "{reason}: {error}");
+    }
+    let error = decode::<Client>(Path::new("/r"), b"no client id", &encode(&client("a")).unwrap()).unwrap_err();
+    assert_eq!(error.code(), "malformed_record");
+}

@@ -1,0 +1,72 @@
+#![expect(clippy::arithmetic_side_effects, reason = "tests count small numbers")]
+
+mod changes;
+mod damage;
+mod durability;
+mod format;
+mod kill;
+mod measure;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::*;
+use crate::clients::{AuthMethod, ClientSecret, Status};
+
+const NOW: UnixTime = UnixTime::from_secs(1_795_383_984);
+
+fn options(directory: &Path) -> RegistryOptions {
+    RegistryOptions { directory: directory.join("registry"), cache_capacity: 8 << 20 }
+}
+
+fn open(directory: &Path) -> Arc<Registry> {
+    Registry::open(&options(directory)).unwrap()
+}
+
+fn client(id: &str) -> Client {
+    let (secret, _) = ClientSecret::generate(&Zeroizing::new([7; 32]), NOW);
+    Client {
+        client_id: id.parse().unwrap(),
+        client_name: "Pump 7".into(),
+        token_endpoint_auth_method: AuthMethod::ClientSecretPost,
+        scope: Default::default(),
+        status: Status::Active,
+        secrets: vec![secret],
+        software_id: "pump".into(),
+        software_version: "1.2".into(),
+        created_at: NOW,
+        updated_at: NOW,
+    }
+}
+
+fn server(id: &str, audience: &str) -> ResourceServer {
+    ResourceServer {
+        id: id.parse().unwrap(),
+        audience: audience.into(),
+        description: "The broker".into(),
+        max_token_lifetime: Some(600),
+        created_at: NOW,
+        updated_at: NOW,
+    }
+}
+
+fn scope(name: &str, server: &str) -> Scope {
+    Scope {
+        name: name.parse().unwrap(),
+        description: "Write telemetry".into(),
+        resource_server: server.parse().unwrap(),
+        permissions: vec!["pub telemetry/{client_id}/#".parse().unwrap()],
+        created_at: NOW,
+        updated_at: NOW,
+    }
+}
+
+fn id(text: &str) -> ClientId {
+    text.parse().unwrap()
+}
+
+fn ids(registry: &Registry) -> Vec<String> {
+    registry.clients().iter().map(|client| client.client_id.to_string()).collect()
+}
