@@ -52,7 +52,7 @@ pub struct DeviceOptions {
     pub client_id: ClientId,
     /// Its secret, UTF-8 text: MQTT Password and OAuth `client_secret`.
     pub secret: Secret,
-    /// MQTT Client Identifier; `None` for `client_id`. The embedded broker takes no other than `client_id` or one that begins with `{client_id}/`.
+    /// MQTT Client Identifier; `None` for `client_id`. The embedded broker takes no other than `client_id` or one that begins with `{client_id}.`.
     pub mqtt_client_id: Option<String>,
     /// QoS of requests, answers and retained messages.
     pub qos: QoS,
