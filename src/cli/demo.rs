@@ -15,8 +15,8 @@ use zeroize::Zeroizing;
 
 use self::place::Place;
 use self::screen::{Screen, quoted};
-use super::CliError;
 use super::device::{device_error, system_time};
+use super::{CliError, Exit};
 use crate::admin::{Administrator, Answer, Command, NewClient, NewResourceServer, NewScope};
 use crate::config::{Config, ConfigFile, LogFormat, LogSection};
 use crate::daemon::Daemon;
@@ -25,9 +25,6 @@ use crate::jose;
 use crate::mqtt::{QoS, Topics};
 use crate::oauth::{ClientId, Format, Operation, Secret};
 use crate::tls;
-
-const EX_UNAVAILABLE: u8 = 69;
-const EX_SOFTWARE: u8 = 70;
 
 const CLIENT: &str = "demo-device";
 const RESOURCE_SERVER: &str = "telemetry";
@@ -63,7 +60,7 @@ pub fn run(args: Args, json: bool) -> Result<(), CliError> {
         .worker_threads(2)
         .enable_all()
         .build()
-        .map_err(|error| CliError::new(EX_SOFTWARE, "the asynchronous runtime cannot be started").with_source(error))?;
+        .map_err(|error| CliError::new(Exit::Software, "demo", "the asynchronous runtime cannot be started").because(&error))?;
     let done = runtime.block_on(demonstrate(&args, &place, &mut screen));
     // The daemon is down by now, so its files can go.
     drop(runtime);
@@ -79,7 +76,8 @@ async fn demonstrate(args: &Args, place: &Place, screen: &mut Screen) -> Result<
     if !names.contains(&reachable(listen).ip().to_string()) {
         names.push(reachable(listen).ip().to_string());
     }
-    let pki = tls::create_pki(&place.path("tls"), &names, system_time()).map_err(|error| CliError::new(EX_SOFTWARE, error.to_string()))?;
+    let pki = tls::create_pki(&place.path("tls"), &names, system_time())
+        .map_err(|error| CliError::new(Exit::Software, "demo", error.to_string()))?;
     screen.step(&format!("State directory {}, {}", place.directory().display(), place.fate()))?;
     screen.field("CA", &pki.ca_certificate.display().to_string())?;
     screen.field("certificate", &format!("{}, for {}", pki.certificate.display(), names.join(", ")))?;
@@ -87,7 +85,8 @@ async fn demonstrate(args: &Args, place: &Place, screen: &mut Screen) -> Result<
     let config = configuration(place, listen)?;
     let (topics, issuer) = (config.topics().clone(), config.file.issuer.clone());
     let daemon = Daemon::start(config).await.map_err(|error| {
-        CliError::new(EX_UNAVAILABLE, format!("the gateway cannot start: {error}")).with_help("choose another address with --listen")
+        CliError::new(Exit::Unavailable, "demo", format!("the gateway cannot start: {error}"))
+            .with_help("choose another address with --listen")
     })?;
     let shown = async {
         let address = daemon.embedded_broker_addrs().first().copied().map_or(listen, reachable);
@@ -96,7 +95,7 @@ async fn demonstrate(args: &Args, place: &Place, screen: &mut Screen) -> Result<
             screen.note("127.0.0.1:8883 is taken by another program, so a free port was chosen")?;
         }
         screen.field("issuer", &issuer)?;
-        let stage = Stage::set(place, &topics, address, &pki.ca_certificate, daemon.administrator(), screen).await?;
+        let stage = Stage::set(place, &topics, address, &pki.ca_certificate, daemon.administrator().clone(), screen).await?;
         let checks = [
             stage.check(MqttVersion::V5, Format::Json, "telemetry:write", screen).await?,
             stage.check(MqttVersion::V311, Format::Cbor, "config:read", screen).await?,
@@ -146,9 +145,9 @@ fn configuration(place: &Place, listen: SocketAddr) -> Result<Config, CliError> 
         ConfigFile { state_directory: place.directory().into(), control_socket: place.path("control.sock"), ..ConfigFile::default() };
     file.embedded_broker.listen = vec![listen];
     let text = toml::to_string(&file)
-        .map_err(|error| CliError::new(EX_SOFTWARE, "the configuration cannot be written as TOML").with_source(error))?;
+        .map_err(|error| CliError::new(Exit::Software, "demo", "the configuration cannot be written as TOML").because(&error))?;
     let path = place.write_private("credgate.toml", text.as_bytes())?;
-    Config::load(Some(&path), std::iter::empty()).map_err(|error| CliError::new(EX_SOFTWARE, error.to_string()))
+    Config::load(Some(&path), std::iter::empty()).map_err(|error| CliError::new(Exit::Software, "demo", error.to_string()))
 }
 
 /// The signals that end the demo.
@@ -158,7 +157,8 @@ struct Ending {
 
 impl Ending {
     fn listen() -> Result<Self, CliError> {
-        let listen = |kind| signal(kind).map_err(|error| CliError::new(EX_SOFTWARE, "signals cannot be waited for").with_source(error));
+        let listen =
+            |kind| signal(kind).map_err(|error| CliError::new(Exit::Software, "demo", "signals cannot be waited for").because(&error));
         Ok(Self { signals: [listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?] })
     }
 
@@ -219,11 +219,11 @@ impl<'a> Stage<'a> {
             commands.into_iter().map(|command| administrator.execute(command)).collect::<Result<Vec<_>, _>>()
         })
         .await
-        .map_err(|error| CliError::new(EX_SOFTWARE, "registering failed").with_source(error))?
-        .map_err(|error| CliError::new(EX_SOFTWARE, format!("registering failed: {error}")))?;
+        .map_err(|error| CliError::new(Exit::Software, "demo", "registering failed").because(&error))?
+        .map_err(|error| CliError::new(Exit::Software, "demo", format!("registering failed: {error}")))?;
         let secret = match answers.last() {
             Some(Answer::ClientAdded { client_secret, .. }) => client_secret.secret(),
-            _ => return Err(CliError::new(EX_SOFTWARE, "registering failed: the gateway gave no client secret")),
+            _ => return Err(CliError::new(Exit::Software, "demo", "registering failed: the gateway gave no client secret")),
         };
         let secret_file = place.write_private(&format!("{CLIENT}.secret"), secret.expose())?;
 
@@ -233,7 +233,7 @@ impl<'a> Stage<'a> {
             screen.field("scope", &format!("{name}, opens {permission}"))?;
         }
         screen.field("client", &format!("{client_id}; its secret is in {} (mode 0600)", secret_file.display()))?;
-        let tls = tls::client_config(Some(ca_file), None).map_err(|error| CliError::new(EX_SOFTWARE, error.to_string()))?;
+        let tls = tls::client_config(Some(ca_file), None).map_err(|error| CliError::new(Exit::Software, "demo", error.to_string()))?;
         let secret = Zeroizing::new(secret.expose().to_vec());
         Ok(Self { topics, address, ca_file, tls, client_id, secret_file, secret })
     }
@@ -273,9 +273,9 @@ impl<'a> Stage<'a> {
         let (answer, claims) = checked.map_err(|error| device_error(&error))?;
         let beginning: String = answer.access_token.chars().take(16).collect();
         let (header, body) =
-            jose::decode_unverified(&answer.access_token).map_err(|error| CliError::new(EX_SOFTWARE, error.to_string()))?;
+            jose::decode_unverified(&answer.access_token).map_err(|error| CliError::new(Exit::Software, "demo", error.to_string()))?;
         if claims.aud != AUDIENCE || claims.scope != scope {
-            return Err(CliError::new(EX_SOFTWARE, format!("the token is for {} with the scope {}", claims.aud, claims.scope)));
+            return Err(CliError::new(Exit::Software, "demo", format!("the token is for {} with the scope {}", claims.aud, claims.scope)));
         }
 
         screen.field("answer", &format!("on {answer_topic}"))?;
@@ -350,5 +350,5 @@ impl<'a> Stage<'a> {
 
 /// A word of the demo's own.
 fn word<T: std::str::FromStr<Err = crate::oauth::InvalidWord>>(text: &str) -> Result<T, CliError> {
-    text.parse().map_err(|error: crate::oauth::InvalidWord| CliError::new(EX_SOFTWARE, error.to_string()))
+    text.parse().map_err(|error: crate::oauth::InvalidWord| CliError::new(Exit::Software, "demo", error.to_string()))
 }

@@ -10,7 +10,7 @@ use rustls::pki_types::ServerName;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::CliError;
+use super::{CliError, Exit};
 use crate::clock::UnixTime;
 use crate::config::{PrivateFileError, read_private};
 use crate::device::{ConnectProblem, DeviceError, DeviceOptions, MqttVersion, Session, TokenAnswer, TokenQuery};
@@ -22,18 +22,6 @@ use crate::token::Claims;
 
 /// Where a client secret may be if it is in no file.
 const SECRET_VARIABLE: &str = "CREDGATE_CLIENT_SECRET";
-
-// Exit codes of sysexits.h.
-const EX_USAGE: u8 = 64;
-const EX_DATAERR: u8 = 65;
-const EX_NOINPUT: u8 = 66;
-const EX_UNAVAILABLE: u8 = 69;
-const EX_OSERR: u8 = 71;
-const EX_IOERR: u8 = 74;
-const EX_TEMPFAIL: u8 = 75;
-const EX_PROTOCOL: u8 = 76;
-const EX_NOPERM: u8 = 77;
-const EX_CONFIG: u8 = 78;
 
 /// What a device does.
 #[derive(Debug, clap::Args)]
@@ -160,7 +148,7 @@ pub fn run(args: Args, json: bool) -> Result<(), CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| CliError::new(EX_OSERR, "the asynchronous runtime cannot be started").with_source(error))?;
+        .map_err(|error| CliError::new(Exit::Software, "device", "the asynchronous runtime cannot be started").because(&error))?;
     let (answer, verified) = runtime.block_on(request(&options, &query, args.verify)).map_err(|error| device_error(&error))?;
     if let Some(claims) = verified {
         let text = format!("verified: signed by {}, for {}, valid until {}", claims.iss, claims.aud, claims.exp);
@@ -169,13 +157,13 @@ pub fn run(args: Args, json: bool) -> Result<(), CliError> {
     }
     let text = if args.decode { decoded(&answer.access_token, json)? } else { shown(&answer, json) };
     writeln!(stdout(), "{text}")
-        .map_err(|error| CliError::new(EX_IOERR, "the token cannot be written to standard output").with_source(error))
+        .map_err(|error| CliError::new(Exit::Io, "device", "the token cannot be written to standard output").because(&error))
 }
 
 /// `{client_id}.` and 32 random bits.
 fn random_mqtt_client_id(client_id: &ClientId) -> Result<String, CliError> {
-    let random =
-        getrandom::u32().map_err(|error| CliError::new(EX_OSERR, "the operating system gives no random bytes").with_source(error))?;
+    let random = getrandom::u32()
+        .map_err(|error| CliError::new(Exit::Software, "device", "the operating system gives no random bytes").because(&error))?;
     Ok(format!("{client_id}.{random:08x}"))
 }
 
@@ -214,7 +202,7 @@ fn decoded(token: &str, compact: bool) -> Result<String, CliError> {
     let (header, claims) = jose::decode_unverified(token).map_err(|error| device_error(&DeviceError::NotVerified(error)))?;
     let parts = Parts { header, claims };
     let text = if compact { serde_json::to_string(&parts) } else { serde_json::to_string_pretty(&parts) };
-    text.map_err(|error| CliError::new(EX_PROTOCOL, "the token cannot be shown as JSON").with_source(error))
+    text.map_err(|error| CliError::new(Exit::Unavailable, "device", "the token cannot be shown as JSON").because(&error))
 }
 
 /// The client secret: the file's content without its last line break, or the environment variable.
@@ -222,63 +210,68 @@ fn secret(file: Option<&Path>) -> Result<Secret, CliError> {
     let Some(path) = file else {
         return match std::env::var(SECRET_VARIABLE) {
             Ok(secret) if !secret.is_empty() => Ok(Secret::new(secret.into_bytes())),
-            Ok(_) | Err(std::env::VarError::NotPresent) => {
-                Err(CliError::new(EX_USAGE, "no client secret")
-                    .with_help(format!("name a file with --secret-file, or set {SECRET_VARIABLE}")))
+            Ok(_) | Err(std::env::VarError::NotPresent) => Err(CliError::new(Exit::Usage, "device", "no client secret")
+                .with_help(format!("name a file with --secret-file, or set {SECRET_VARIABLE}"))),
+            Err(std::env::VarError::NotUnicode(_)) => {
+                Err(CliError::new(Exit::Data, "device", format!("{SECRET_VARIABLE} is not UTF-8 text")))
             }
-            Err(std::env::VarError::NotUnicode(_)) => Err(CliError::new(EX_DATAERR, format!("{SECRET_VARIABLE} is not UTF-8 text"))),
         };
     };
     let content = read_private(path).map_err(|error| match error {
-        PrivateFileError::Read { .. } => CliError::new(EX_NOINPUT, format!("client secret {error}")),
-        _ => CliError::new(EX_CONFIG, format!("client secret {error}")),
+        PrivateFileError::Read { .. } => CliError::new(Exit::NoInput, "device", format!("client secret {error}")),
+        _ => CliError::new(Exit::Config, "device", format!("client secret {error}")),
     })?;
     let secret = content.strip_suffix(b"\n").map_or(content.as_slice(), |line| line.strip_suffix(b"\r").unwrap_or(line));
     if secret.is_empty() {
-        return Err(CliError::new(EX_DATAERR, format!("client secret {}: the file is empty", path.display())));
+        return Err(CliError::new(Exit::Data, "device", format!("client secret {}: the file is empty", path.display())));
     }
     Ok(Secret::new(secret.to_vec()))
 }
 
 fn tls_config(ca_file: Option<&Path>) -> Result<std::sync::Arc<rustls::ClientConfig>, CliError> {
     tls::client_config(ca_file, None).map_err(|error| {
-        let code = if matches!(error, tls::TlsError::Read { .. }) { EX_NOINPUT } else { EX_CONFIG };
-        CliError::new(code, error.to_string())
+        let code = if matches!(error, tls::TlsError::Read { .. }) { Exit::NoInput } else { Exit::Config };
+        CliError::new(code, error.code(), error.to_string())
     })
 }
 
 /// What a failed exchange is to a script and to a person.
 pub(super) fn device_error(error: &DeviceError) -> CliError {
-    let (code, help): (u8, Option<String>) = match error {
+    let (code, help): (Exit, Option<String>) = match error {
         DeviceError::Connect { problem, .. } => match problem {
-            ConnectProblem::CredentialsRefused => (EX_NOPERM, Some("compare with `credgate client show`: id, status and secret".into())),
+            ConnectProblem::CredentialsRefused => {
+                (Exit::Permission, Some("compare with `credgate client show`: id, status and secret".into()))
+            }
             ConnectProblem::Certificate(_) => {
-                (EX_UNAVAILABLE, Some("name the CA with --ca-file and the broker as its certificate does".into()))
+                (Exit::Unavailable, Some("name the CA with --ca-file and the broker as its certificate does".into()))
             }
             ConnectProblem::Unreachable(_) | ConnectProblem::Timeout(_) => {
-                (EX_UNAVAILABLE, Some("check the host, the port, and that the broker is running".into()))
+                (Exit::Unavailable, Some("check the host, the port, and that the broker is running".into()))
             }
-            ConnectProblem::Tls(_) => (EX_UNAVAILABLE, Some("check that the port is the broker's TLS port".into())),
+            ConnectProblem::Tls(_) => (Exit::Unavailable, Some("check that the port is the broker's TLS port".into())),
             ConnectProblem::Refused(_) | ConnectProblem::Lost(_) => (
-                EX_UNAVAILABLE,
+                Exit::Unavailable,
                 Some("the broker's log says why; another connection with the same MQTT client identifier is one reason".into()),
             ),
         },
-        DeviceError::SubscriptionRefused { .. } | DeviceError::PublicationRefused { .. } => {
-            (EX_NOPERM, Some("the broker's access list must let each client use its own topics below {prefix}/client/{client_id}/".into()))
-        }
+        DeviceError::SubscriptionRefused { .. } | DeviceError::PublicationRefused { .. } => (
+            Exit::Permission,
+            Some("the broker's access list must let each client use its own topics below {prefix}/client/{client_id}/".into()),
+        ),
         DeviceError::Rejected { error: ErrorCode::InvalidClient, .. } => {
-            (EX_NOPERM, Some("the gateway's log names the reason; it is not told to clients".into()))
+            (Exit::Permission, Some("the gateway's log names the reason; it is not told to clients".into()))
         }
         DeviceError::Rejected { error: ErrorCode::TemporarilyUnavailable, retry_after, .. } => {
-            (EX_TEMPFAIL, retry_after.map(|seconds| format!("try again in {seconds} s")))
+            (Exit::Temporary, retry_after.map(|seconds| format!("try again in {seconds} s")))
         }
-        DeviceError::Rejected { .. } => (EX_DATAERR, Some("the gateway's log names the reason".into())),
-        DeviceError::Timeout { .. } => (EX_UNAVAILABLE, Some("check that the gateway is running, by `credgate status` on its host".into())),
-        DeviceError::NotVerified(_) => (EX_PROTOCOL, Some("compare the clocks of this host and of the gateway".into())),
-        DeviceError::Protocol(_) => (EX_PROTOCOL, None),
+        DeviceError::Rejected { .. } => (Exit::Data, Some("the gateway's log names the reason".into())),
+        DeviceError::Timeout { .. } => {
+            (Exit::Unavailable, Some("check that the gateway is running, by `credgate status` on its host".into()))
+        }
+        DeviceError::NotVerified(_) => (Exit::Unavailable, Some("compare the clocks of this host and of the gateway".into())),
+        DeviceError::Protocol(_) => (Exit::Unavailable, None),
     };
-    let failure = CliError::new(code, error.to_string());
+    let failure = CliError::new(code, error.code(), error.to_string());
     match help {
         Some(help) => failure.with_help(help),
         None => failure,

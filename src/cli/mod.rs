@@ -106,8 +106,8 @@ fn run(args: Args) -> Result<Exit, CliError> {
     match command {
         Command::Serve => crate::daemon::run_until_signalled(connect::load_config(&global)?)?,
         Command::Init(args) => init::run(args, &connect::load_config(&global)?, &output)?,
-        Command::Demo(args) => demo::run(args)?,
-        Command::Device(args) => device::run(args)?,
+        Command::Demo(args) => demo::run(args, global.output == Format::Json)?,
+        Command::Device(args) => device::run(args, global.output == Format::Json)?,
         Command::Config(command) => settings::run(command, &global, &output)?,
         Command::Client(command) => client::run(command, &mut Gateway::new(global), &output)?,
         Command::ResourceServer(command) => policy::run_resource_server(command, &mut Gateway::new(global), &output)?,

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::mqtt::{QoS, Topics};
-use crate::oauth::{ClientId, Format, ScopeSet, Secret, TokenType};
+use crate::oauth::{ClientId, Format, Param, ScopeSet, Secret, TokenType};
 
 pub use error::{ConnectProblem, DeviceError};
 pub use request::describe;
@@ -106,10 +106,10 @@ pub struct TokenAnswer {
 impl fmt::Debug for TokenAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenAnswer")
-            .field("access_token", &"redacted")
-            .field("token_type", &self.token_type)
-            .field("expires_in", &self.expires_in)
-            .field("scope", &self.scope)
+            .field(Param::AccessToken.name(), &"redacted")
+            .field(Param::TokenType.name(), &self.token_type)
+            .field(Param::ExpiresIn.name(), &self.expires_in)
+            .field(Param::Scope.name(), &self.scope)
             .finish()
     }
 }

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, Filter, LastWill, Packet, PubAckReason, Publish, PublishProperties, SubscribeReasonCode};
+use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, Filter, LastWill, Packet, Publish, PublishProperties, SubscribeReasonCode};
 use rumqttc::v5::{Client, ConnectionError, Event, MqttOptions};
 use rumqttc::{NetworkOptions, TlsConfiguration, Transport};
 use serde_json::{Value, json};
@@ -99,16 +99,6 @@ impl Device {
         }
     }
 
-    /// Publishes at QoS 1; what the broker said of it.
-    pub fn publish(&self, topic: &str, retain: bool, payload: &[u8]) -> PubAckReason {
-        self.client.publish(topic, QoS::AtLeastOnce, retain, payload.to_vec()).unwrap();
-        loop {
-            if let Packet::PubAck(ack) = self.next().unwrap() {
-                return ack.reason;
-            }
-        }
-    }
-
     /// Sends a request; the answer is to be awaited.
     pub fn send(&self, ask: &Ask) {
         let properties = PublishProperties {
@@ -145,10 +135,8 @@ impl Ask {
 
     /// A request in CBOR with a scope.
     pub fn cbor(client_id: &str, secret: &str, scope: &str) -> Self {
-        let members = std::collections::BTreeMap::from([
-            (9, serde_cbor::Value::Text(scope.into())),
-            (25, serde_cbor::Value::Bytes(secret.into())),
-        ]);
+        let members =
+            std::collections::BTreeMap::from([(9, serde_cbor::Value::Text(scope.into())), (25, serde_cbor::Value::Bytes(secret.into()))]);
         Self::raw(client_id, "cbor", serde_cbor::to_vec(&members).unwrap())
     }
 

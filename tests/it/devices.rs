@@ -78,9 +78,7 @@ fn assert_refused(site: &Site, answer: &Publish, error: &str, reason: &str) {
 }
 
 fn assert_decision(site: &Site, outcome: &str, reason: &str) {
-    let line = wait_for("a log line of the decision", || {
-        site.decisions("dev1").pop().filter(|line| line["reason"] == reason)
-    });
+    let line = wait_for("a log line of the decision", || site.decisions("dev1").pop().filter(|line| line["reason"] == reason));
     assert_eq!(line["level"], "INFO");
     assert_eq!(line["outcome"], outcome, "{line}");
     assert!(line["duration_us"].is_u64(), "{line}");
@@ -149,7 +147,11 @@ fn token_to_a_response_topic(site: &Site) {
 
 fn tokens_in_flight_together(site: &Site) {
     let (secret, device) = device(site);
-    let first = Ask { correlation_data: Some(vec![0]), response_topic: Some("oauth2/v1/client/dev1/r".into()), ..Ask::json("dev1", &secret, &json!({})) };
+    let first = Ask {
+        correlation_data: Some(vec![0]),
+        response_topic: Some("oauth2/v1/client/dev1/r".into()),
+        ..Ask::json("dev1", &secret, &json!({}))
+    };
     let mut jtis = std::collections::BTreeSet::new();
     let mut keep = |answer: &Publish| {
         let token = body(answer)["access_token"].as_str().expect("a token").to_owned();
@@ -197,7 +199,7 @@ fn published_documents(site: &Site) {
     let keys = jwks(&device)["keys"].clone();
     let listed: Value = serde_json::from_str(&site.credgate(&["key", "list", "--output", "json"])).unwrap();
     assert_eq!(keys.as_array().unwrap().len(), 1);
-    assert_eq!(keys[0]["kid"], listed[0]["kid"]);
+    assert_eq!(keys[0]["kid"], listed["keys"][0]["kid"]);
     assert!(keys[0].get("d").is_none(), "the public half alone");
     assert_eq!(retained(&device, "oauth2/v1/as/status")["state"], "online");
 }
@@ -278,7 +280,9 @@ fn assert_refused_in_cbor(site: &Site, device: &Device, payload: &[u8], error: i
 
 fn deny_malformed_cbor(site: &Site) {
     let (_, device) = device(site);
-    for payload in [&b""[..], b"\xa1", b"\x80", b"\xff", b"\xbb\x7f\xff\xff\xff\xff\xff\xff\xff", b"\xa1\x18\x19\x5b\x7f\xff\xff\xff\xff\xff\xff\xff"] {
+    for payload in
+        [&b""[..], b"\xa1", b"\x80", b"\xff", b"\xbb\x7f\xff\xff\xff\xff\xff\xff\xff", b"\xa1\x18\x19\x5b\x7f\xff\xff\xff\xff\xff\xff\xff"]
+    {
         assert_refused_in_cbor(site, &device, payload, 1, "malformed");
     }
 }
@@ -328,7 +332,8 @@ fn deny_oversized(site: &Site) {
 
 fn deny_too_deep(site: &Site) {
     let (secret, device) = device(site);
-    let deep = format!(r#"{{"grant_type":"client_credentials","client_secret":"{secret}","x":{}{}}}"#, "[".repeat(2_000), "]".repeat(2_000));
+    let deep =
+        format!(r#"{{"grant_type":"client_credentials","client_secret":"{secret}","x":{}{}}}"#, "[".repeat(2_000), "]".repeat(2_000));
     assert_refused(site, &device.request(&Ask::raw("dev1", "json", deep.into())), "invalid_request", "too_complex");
     let mut deep = vec![0xa1, 0x0a];
     deep.extend([0x81; 2_000]);
@@ -353,7 +358,9 @@ fn deny_retained_request(site: &Site) {
 
 fn deny_foreign_response_topic(site: &Site) {
     let (secret, device) = device(site);
-    for foreign in ["oauth2/v1/client/dev2/x", "oauth2/v1/client/dev1", "oauth2/v1/as/jwks", "elsewhere", "oauth2/v1/client/dev1/token/json"] {
+    for foreign in
+        ["oauth2/v1/client/dev2/x", "oauth2/v1/client/dev1", "oauth2/v1/as/jwks", "elsewhere", "oauth2/v1/client/dev1/token/json"]
+    {
         let ask = Ask { response_topic: Some(foreign.into()), ..Ask::json("dev1", &secret, &json!({})) };
         assert_refused(site, &device.request(&ask), "invalid_request", "foreign_response_topic");
     }

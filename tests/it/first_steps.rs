@@ -18,7 +18,9 @@ fn the_demo_ends_after_its_check_with_once() {
     let output = Command::new(CREDGATE).args(["demo", "--once", "--listen", "127.0.0.1:0"]).stdin(Stdio::null()).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    for word in ["oauth2/v1/client/demo-device/token/json", "oauth2/v1/client/demo-device/token/cbor", "at+jwt", "telemetry:write", "verified"] {
+    for word in
+        ["oauth2/v1/client/demo-device/token/json", "oauth2/v1/client/demo-device/token/cbor", "at+jwt", "telemetry:write", "verified"]
+    {
         assert!(text.contains(word), "{word} is missing in:\n{text}");
     }
     assert!(!text.contains('\u{1b}'), "no colours into a pipe");
@@ -43,7 +45,8 @@ fn the_line_that_the_demo_prints_gets_a_token_by_hand() {
     let line = line_of(&printed).unwrap().to_owned();
     let output = Command::new("sh").args(["-c", &line]).output().unwrap();
     assert!(output.status.success(), "{line}\n{}", String::from_utf8_lossy(&output.stderr));
-    let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stdout)));
+    let answer: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stdout)));
     assert!(answer["access_token"].is_string(), "{answer}");
     // Ctrl-C.
     assert!(Command::new("kill").args(["-INT", &demo.id().to_string()]).status().unwrap().success());
@@ -132,12 +135,13 @@ fn a_secret_is_no_argument() {
 #[test]
 fn serve_without_a_certificate_says_what_to_do() {
     let directory = tempfile::TempDir::with_prefix("credgate-bare-").unwrap();
+    let config = directory.path().join("credgate.toml");
+    std::fs::write(&config, "").unwrap();
     let output = Command::new(CREDGATE)
-        .arg("serve")
+        .args(["serve", "--config", config.to_str().unwrap()])
         .env("CREDGATE_STATE_DIRECTORY", directory.path().join("state"))
         .env("CREDGATE_CONTROL_SOCKET", directory.path().join("control.sock"))
         .env("CREDGATE_EMBEDDED_BROKER__LISTEN", "127.0.0.1:0")
-        .env("CREDGATE_CONFIG", "")
         .stdin(Stdio::null())
         .output()
         .unwrap();

@@ -9,14 +9,15 @@
 )]
 
 mod architecture;
+mod device;
+mod devices;
 mod documents;
 #[cfg(feature = "embedded-broker")]
 mod embedded;
+mod first_steps;
 mod link;
 mod mosquitto;
-mod stub_broker;
-mod device;
-mod devices;
 mod operator;
 mod site;
+mod stub_broker;
 mod verifier;

@@ -27,7 +27,7 @@ fn the_same_commands_with_and_without_a_daemon() {
     assert!(site.stop("TERM").success());
     site.add_client("offline", "telemetry:write config:read");
     let clients = json(&site.credgate(&["client", "list", "--output", "json"]));
-    let ids: Vec<&str> = clients.as_array().unwrap().iter().map(|client| client["client_id"].as_str().unwrap()).collect();
+    let ids: Vec<&str> = clients["clients"].as_array().unwrap().iter().map(|client| client["client_id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["offline", "online"]);
     let status = site.run(&["status", "--output", "json"]);
     assert_eq!((code(&status), json(&String::from_utf8_lossy(&status.stdout))["running"].clone()), (3, Value::Bool(false)));
@@ -39,8 +39,8 @@ fn the_same_commands_with_and_without_a_daemon() {
     assert_eq!(client["status"], "active");
     assert!(client["client_id_issued_at"].is_u64());
     assert!(client.get("client_secret").is_none() && !client.to_string().contains("digest"), "{client}");
-    assert_eq!(json(&site.credgate(&["scope", "list", "--output", "json"])).as_array().unwrap().len(), 3);
-    assert_eq!(json(&site.credgate(&["resource-server", "list", "--output", "json"])).as_array().unwrap().len(), 2);
+    assert_eq!(json(&site.credgate(&["scope", "list", "--output", "json"]))["scopes"].as_array().unwrap().len(), 3);
+    assert_eq!(json(&site.credgate(&["resource-server", "list", "--output", "json"]))["resource_servers"].as_array().unwrap().len(), 2);
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn a_second_daemon_is_refused() {
 fn keys_and_state_are_private_files() {
     let site = Site::mosquitto();
     let keys = json(&site.credgate(&["key", "list", "--output", "json"]));
-    let path = site.path("state/keys").join(format!("{}.pem", keys[0]["kid"].as_str().unwrap()));
+    let path = site.path("state/keys").join(format!("{}.pem", keys["keys"][0]["kid"].as_str().unwrap()));
     let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&path), 0o600);
     assert_eq!(mode(path.parent().unwrap()), 0o700);
@@ -143,7 +143,8 @@ fn acknowledged_changes_survive_a_kill() {
         assert!(!site.stop("KILL").success());
         site.start();
         let clients = json(&site.credgate(&["client", "list", "--output", "json"]));
-        let mut ids: Vec<&str> = clients.as_array().unwrap().iter().map(|client| client["client_id"].as_str().unwrap()).collect();
+        let mut ids: Vec<&str> =
+            clients["clients"].as_array().unwrap().iter().map(|client| client["client_id"].as_str().unwrap()).collect();
         ids.sort_unstable();
         expected.sort();
         assert_eq!(ids, expected);
@@ -165,7 +166,7 @@ fn commands_at_once_all_succeed_or_say_why() {
         handles.into_iter().map(|handle| handle.join().unwrap().status.success()).collect()
     });
     assert_eq!(outcomes.iter().filter(|success| **success).count(), 4);
-    assert_eq!(json(&site.credgate(&["client", "list", "--output", "json"])).as_array().unwrap().len(), 4);
+    assert_eq!(json(&site.credgate(&["client", "list", "--output", "json"]))["clients"].as_array().unwrap().len(), 4);
 }
 
 #[test]
@@ -204,6 +205,9 @@ fn the_broker_may_come_later_and_go_away() {
 fn a_closed_pipe_is_no_panic() {
     let site = Site::mosquitto();
     let command = format!("{} --config {} config show | true", crate::site::CREDGATE, site.config().display());
-    let output = std::process::Command::new("bash").args(["-c", &format!("set -o pipefail; {command}; {} client --help | head -1", crate::site::CREDGATE)]).output().unwrap();
+    let output = std::process::Command::new("bash")
+        .args(["-c", &format!("set -o pipefail; {command}; {} client --help | head -1", crate::site::CREDGATE)])
+        .output()
+        .unwrap();
     assert!(!stderr(&output).contains("panicked"), "{}", stderr(&output));
 }

@@ -96,13 +96,7 @@ impl Site {
             sections = sections.replace("PASSWORD", password.to_str().unwrap()),
         );
         fs::write(path.join("credgate.toml"), config).unwrap();
-        Self {
-            directory,
-            broker,
-            daemon: Mutex::new(None),
-            secrets: Mutex::new(Vec::new()),
-            printed: Mutex::new(Vec::new()),
-        }
+        Self { directory, broker, daemon: Mutex::new(None), secrets: Mutex::new(Vec::new()), printed: Mutex::new(Vec::new()) }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -147,10 +141,6 @@ impl Site {
         child.wait().unwrap()
     }
 
-    pub fn pid(&self) -> u32 {
-        self.daemon.lock().unwrap().as_ref().expect("the daemon runs").id()
-    }
-
     pub fn log(&self) -> String {
         fs::read_to_string(self.path("daemon.log")).unwrap_or_default()
     }
@@ -181,8 +171,7 @@ impl Site {
 
     /// Runs a command whose standard output may show a secret, because that is what it is for.
     pub fn run_showing_secrets(&self, arguments: &[&str]) -> Output {
-        let output =
-            Command::new(CREDGATE).args(arguments).arg("--config").arg(self.config()).stdin(Stdio::null()).output().unwrap();
+        let output = Command::new(CREDGATE).args(arguments).arg("--config").arg(self.config()).stdin(Stdio::null()).output().unwrap();
         self.printed.lock().unwrap().extend(&output.stderr);
         output
     }

@@ -20,13 +20,8 @@ json.dump(claims, sys.stdout)
 /// The claims of a token, after PyJWT verified its signature, times, issuer and audience.
 pub fn verify(jwks: &Value, token: &str, audience: &str) -> Value {
     let python = std::env::var("PYJWT_PYTHON").expect("PYJWT_PYTHON names a Python with PyJWT: run tests/run");
-    let mut child = Command::new(python)
-        .args(["-c", PROGRAM])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        Command::new(python).args(["-c", PROGRAM]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let given = json!({"jwks": jwks, "token": token, "audience": audience, "issuer": "https://credgate.local"});
     child.stdin.take().unwrap().write_all(given.to_string().as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();

@@ -5,9 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::cli::CliError;
-
-const EX_CANTCREAT: u8 = 73;
+use crate::cli::{CliError, Exit};
 
 /// A directory of mode 0700. If the demo made up its name, it is removed when dropped.
 pub(super) struct Place {
@@ -19,12 +17,11 @@ impl Place {
     /// Makes `directory`, or takes it if it is empty: never one in use. `None` makes a temporary one.
     pub(super) fn open(directory: Option<&Path>) -> Result<Self, CliError> {
         let fault = |path: &Path, error: io::Error| {
-            CliError::new(EX_CANTCREAT, format!("{}: cannot be used as the state directory", path.display())).with_source(error)
+            CliError::new(Exit::CannotCreate, "demo", format!("{}: cannot be used as the state directory", path.display())).because(&error)
         };
         let Some(wish) = directory else {
-            let random = getrandom::u64().map_err(|error| {
-                CliError::new(EX_CANTCREAT, "the operating system gives no random bytes").with_source(io::Error::from(error))
-            })?;
+            let random = getrandom::u64()
+                .map_err(|error| CliError::new(Exit::CannotCreate, "demo", "the operating system gives no random bytes").because(&error))?;
             let directory = std::env::temp_dir().join(format!("credgate-demo-{random:016x}"));
             // Not recursive: it must not be there yet, as anybody may make directories beside it.
             DirBuilder::new().mode(0o700).create(&directory).map_err(|error| fault(&directory, error))?;
@@ -33,8 +30,12 @@ impl Place {
         let directory = std::path::absolute(wish).map_err(|error| fault(wish, error))?;
         DirBuilder::new().mode(0o700).recursive(true).create(&directory).map_err(|error| fault(&directory, error))?;
         if std::fs::read_dir(&directory).map_err(|error| fault(&directory, error))?.next().is_some() {
-            return Err(CliError::new(EX_CANTCREAT, format!("{}: is not empty, and the demo touches no other state", directory.display()))
-                .with_help("name a directory that is new or empty, or leave --state-directory out"));
+            return Err(CliError::new(
+                Exit::CannotCreate,
+                "demo",
+                format!("{}: is not empty, and the demo touches no other state", directory.display()),
+            )
+            .with_help("name a directory that is new or empty, or leave --state-directory out"));
         }
         Ok(Self { directory, temporary: false })
     }
@@ -61,7 +62,7 @@ impl Place {
             .mode(0o600)
             .open(&path)
             .and_then(|mut file| file.write_all(content))
-            .map_err(|error| CliError::new(EX_CANTCREAT, format!("{}: cannot be written", path.display())).with_source(error))?;
+            .map_err(|error| CliError::new(Exit::CannotCreate, "demo", format!("{}: cannot be written", path.display())).because(&error))?;
         Ok(path)
     }
 
@@ -70,8 +71,9 @@ impl Place {
         if !std::mem::take(&mut self.temporary) {
             return Ok(());
         }
-        std::fs::remove_dir_all(&self.directory)
-            .map_err(|error| CliError::new(EX_CANTCREAT, format!("{}: cannot be removed", self.directory.display())).with_source(error))
+        std::fs::remove_dir_all(&self.directory).map_err(|error| {
+            CliError::new(Exit::CannotCreate, "demo", format!("{}: cannot be removed", self.directory.display())).because(&error)
+        })
     }
 }
 

@@ -2,9 +2,8 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use crate::cli::CliError;
+use crate::cli::{CliError, Exit};
 
-const EX_IOERR: u8 = 74;
 /// Columns of the names of fields.
 const NAME_WIDTH: usize = 16;
 
@@ -72,7 +71,7 @@ fn print(text: &str) -> Result<(), CliError> {
     let mut stdout = io::stdout();
     writeln!(stdout, "{text}")
         .and_then(|()| stdout.flush())
-        .map_err(|error| CliError::new(EX_IOERR, "standard output cannot be written").with_source(error))
+        .map_err(|error| CliError::new(Exit::Io, "demo", "standard output cannot be written").because(&error))
 }
 
 /// `text` as one word for sh.

@@ -54,7 +54,11 @@ pub(super) fn bind(address: SocketAddr, all: &[SocketAddr]) -> io::Result<TcpLis
     let shares_port = all.iter().any(|other| other.is_ipv4() && other.port() == address.port() && address.port() != 0);
     let fallback = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
     let result = match open(address, shares_port) {
-        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error()) && address.ip().is_unspecified() && !shares_port => {
+        Err(error)
+            if error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+                && address.ip().is_unspecified()
+                && !shares_port =>
+        {
             open(fallback, false)
         }
         result => result,
