@@ -276,7 +276,7 @@ fn every_answer_is_in_the_format_of_the_request() {
         let reply = send(&engine, "one", payload, |request| request.format = Format::Cbor);
         let members: BTreeMap<i64, serde_cbor::Value> = serde_cbor::from_slice(&reply.payload).unwrap();
         assert!(members.contains_key(&key), "{members:?}");
-        assert_eq!(members.get(&34).is_some(), key == 1, "a Bearer token is marked");
+        assert_eq!(members.contains_key(&34), key == 1, "a Bearer token is marked");
     }
 }
 
