@@ -18,6 +18,7 @@ mod first_steps;
 mod link;
 mod mosquitto;
 mod operator;
+mod reference_device;
 mod site;
 mod stub_broker;
 mod verifier;

@@ -132,17 +132,20 @@ impl Mosquitto {
     fn launch(&mut self) -> bool {
         let mut command = Command::new("/usr/sbin/mosquitto");
         command.arg("-c").arg(self.path("mosquitto.conf")).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = self.child.insert(command.spawn().unwrap());
+        // It listens before it handles the signal to read its files again, which would end it; then it says that it is running.
+        let starts = |log: String| log.matches(" running").count();
+        let before = starts(self.log());
+        let mut child = command.spawn().unwrap();
         let mut ended = false;
         wait_until(
             || {
                 ended = child.try_wait().unwrap().is_some();
-                ended || TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok()
+                ended || (starts(self.log()) > before && TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok())
             },
             || "mosquitto neither listens nor ends".into(),
         );
-        if ended {
-            self.child = None;
+        if !ended {
+            self.child = Some(child);
         }
         !ended
     }
