@@ -12,7 +12,7 @@ use super::failure::Failure;
 use crate::mqtt::{Gateway, Status};
 
 /// Receive Maximum: requests of QoS 1 that the broker may have under way to us.
-pub(super) const RECEIVE_MAXIMUM: u16 = 64;
+const RECEIVE_MAXIMUM: u16 = 64;
 /// Seconds from the first SYN to CONNACK.
 const CONNECTION_TIMEOUT: u64 = 10;
 /// rumqttc panics below it.

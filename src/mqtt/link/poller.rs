@@ -12,7 +12,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
-use super::connect::RECEIVE_MAXIMUM;
 use super::failure::Failure;
 use crate::mqtt::Gateway;
 
@@ -54,7 +53,8 @@ pub(super) struct Poller {
     pub(super) progress: watch::Sender<Progress>,
     /// Publishes before the first answer.
     pub(super) announcements: u64,
-    /// Requests that were shed but whose PUBACK found no room yet; not more than our Receive Maximum.
+    /// What a PUBACK needs of requests that were shed, until there is room for it. There are no more than packet identifiers; Mosquitto
+    /// with `max_queued_messages 0` sends more than our Receive Maximum.
     pub(super) unacknowledged: VecDeque<Publish>,
     /// Whether the log has it that answers are refused.
     pub(super) told_of_refusal: bool,
@@ -87,11 +87,6 @@ impl Poller {
                 _ => {}
             }
             self.acknowledge();
-            if self.unacknowledged.len() > usize::from(RECEIVE_MAXIMUM) {
-                return Failure::Lost {
-                    detail: "the broker sends more messages of QoS 1 at once than the gateway's Receive Maximum".into(),
-                };
-            }
         }
     }
 
@@ -147,7 +142,7 @@ impl Poller {
         if let Err(mpsc::error::TrySendError::Full(publish) | mpsc::error::TrySendError::Closed(publish)) = overflowing {
             self.gateway.counters().count_shed();
             if publish.qos != QoS::AtMostOnce {
-                self.unacknowledged.push_back(publish);
+                self.unacknowledged.push_back(Publish { qos: publish.qos, pkid: publish.pkid, ..Publish::default() });
             }
         }
     }
