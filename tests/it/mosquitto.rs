@@ -1,6 +1,7 @@
 //! A real Mosquitto on a free loopback port: TLS, passwords, and an ACL file as an operator would write it.
 
 use std::fs;
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -156,13 +157,20 @@ impl Mosquitto {
         assert!(status.success(), "mosquitto_passwd: {status}");
     }
 
-    /// The broker has one thread: who connects after the line is in the log meets the new files.
+    /// The broker reads its files anew between two looks at its sockets, and forgets a signal that comes meanwhile: it is done when a
+    /// connection made after the line in its log gets an answer, even if that is the end of the connection.
     fn reload(&self) {
         let reloads = || self.log().matches("Reloading config.").count();
         let before = reloads();
         let pid = self.child.as_ref().expect("the broker runs").id();
         assert!(Command::new("/bin/kill").args(["-HUP", &pid.to_string()]).status().unwrap().success());
         wait_until(|| reloads() > before, || "mosquitto does not reload".into());
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(b"this is no TLS handshake").unwrap();
+        if let Err(error) = stream.read_to_end(&mut Vec::new()) {
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset, "mosquitto does not come back from reloading: {error}");
+        }
     }
 }
 

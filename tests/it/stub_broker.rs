@@ -1,10 +1,16 @@
 //! A broker of a few bytes, for what Mosquitto never does.
 
+use std::time::Duration;
+
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// Nothing here takes near as long.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// MQTT control packet types (MQTT 5 section 2.1.2).
 pub const CONNECT: u8 = 1;
@@ -83,7 +89,7 @@ impl StubBroker {
 
     /// The next packet of the client.
     pub async fn packet(&mut self) -> Packet {
-        self.seen.recv().await.unwrap()
+        timeout(PATIENCE, self.seen.recv()).await.expect("a packet in time").unwrap()
     }
 }
 
