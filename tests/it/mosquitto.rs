@@ -129,25 +129,19 @@ impl Mosquitto {
         fs::write(self.path("mosquitto.conf"), configuration).unwrap();
     }
 
-    /// Starts the process; false if it ends before it listens.
+    /// Starts the process; false if it ends before it serves.
     fn launch(&mut self) -> bool {
         let mut command = Command::new("/usr/sbin/mosquitto");
         command.arg("-c").arg(self.path("mosquitto.conf")).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        // It listens before it handles the signal to read its files again, which would end it; then it says that it is running.
-        let starts = |log: String| log.matches(" running").count();
-        let before = starts(self.log());
-        let mut child = command.spawn().unwrap();
+        self.child = Some(command.spawn().unwrap());
         let mut ended = false;
         wait_until(
             || {
-                ended = child.try_wait().unwrap().is_some();
-                ended || (starts(self.log()) > before && TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok())
+                ended = self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_some());
+                ended || self.is_at_work()
             },
-            || "mosquitto neither listens nor ends".into(),
+            || "mosquitto neither serves nor ends".into(),
         );
-        if !ended {
-            self.child = Some(child);
-        }
         !ended
     }
 
@@ -165,12 +159,15 @@ impl Mosquitto {
         let pid = self.child.as_ref().expect("the broker runs").id();
         assert!(Command::new("/bin/kill").args(["-HUP", &pid.to_string()]).status().unwrap().success());
         wait_until(|| reloads() > before, || "mosquitto does not reload".into());
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap();
+        assert!(self.is_at_work(), "mosquitto does not come back from reloading");
+    }
+
+    /// Whether the broker does something about a connection, if only to end it. It listens some time before it minds its signals.
+    fn is_at_work(&self) -> bool {
+        let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)) else { return false };
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(b"this is no TLS handshake").unwrap();
-        if let Err(error) = stream.read_to_end(&mut Vec::new()) {
-            assert_eq!(error.kind(), ErrorKind::ConnectionReset, "mosquitto does not come back from reloading: {error}");
-        }
+        stream.read_to_end(&mut Vec::new()).map_or_else(|error| error.kind() == ErrorKind::ConnectionReset, |_| true)
     }
 }
 
