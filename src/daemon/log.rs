@@ -66,8 +66,12 @@ fn json<W: for<'w> MakeWriter<'w> + Send + Sync + 'static>(writer: W) -> Output 
 /// Our lines from `level` on; those of libraries too, but from `warn` on at most.
 fn filter<S: Subscriber>(level: &str) -> impl Layer<S> {
     let level: LevelFilter = level.parse().unwrap_or(LevelFilter::INFO);
-    // mqtt5 warns of every message that a device may not send, in words the device chose; our own line says what was refused.
-    Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("mqtt5", level.min(LevelFilter::ERROR)).with_target(OWN, level)
+    // mqtt5 warns of every message that a device may not send, in words the device chose; rumqttc of every refused PUBACK. Our own lines say it.
+    Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target("mqtt5", level.min(LevelFilter::ERROR))
+        .with_target("rumqttc", level.min(LevelFilter::ERROR))
+        .with_target(OWN, level)
 }
 
 fn log_panic(info: &PanicHookInfo<'_>) {
