@@ -75,8 +75,8 @@ class Bench:
             + f'[embedded-broker]\nenabled = false\n[broker]\nurl = "mqtts://localhost:{self.ports["mosquitto"]}"\ntrusted = true\n'
             + f'ca-file = "{at}/embedded/tls/ca.crt"\nusername = "credgate"\npassword-file = "{at}/gateway.password"\n'
         )
-        for name in ("embedded", "mosquitto"):
-            self.credgate(name, "init", "--name", "localhost", "--name", "127.0.0.1")
+        self.credgate("embedded", "init", "--name", "localhost", "--name", "127.0.0.1")
+        self.credgate("mosquitto", "init")
         tls = at / "embedded" / "tls"
         (at / "acl").write_text(
             "user credgate\ntopic readwrite oauth2/v1/#\nuser echo\ntopic readwrite echo/v1/#\n"

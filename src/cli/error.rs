@@ -165,7 +165,19 @@ impl From<TlsError> for CliError {
 
 impl From<DaemonError> for CliError {
     fn from(error: DaemonError) -> Self {
-        Self::caused(Exit::Software, error.code(), &error)
+        let told = Self::caused(Exit::Software, error.code(), &error);
+        match error {
+            DaemonError::Registry(error) => error.into(),
+            DaemonError::Tls(error @ TlsError::Read { .. }) => Self::from(error).with_help(
+                "make a CA and a certificate for the embedded broker with `credgate init`, or correct certificate-file and private-key-file",
+            ),
+            DaemonError::Tls(error) => error.into(),
+            DaemonError::Listen { .. } => told.with_help("set embedded-broker.listen to addresses of this host that are free"),
+            DaemonError::ControlSocket { .. } => {
+                told.with_help("set control-socket to a path in a directory that the gateway's user may write to")
+            }
+            DaemonError::Password(_) | DaemonError::Runtime(_) => told,
+        }
     }
 }
 

@@ -109,6 +109,13 @@ impl Daemon {
     /// # Errors
     /// [`DaemonError`]; a broker that cannot be reached is no error: its link goes on trying.
     pub async fn start(config: Config) -> Result<Self, DaemonError> {
+        // What is wrong with a certificate is told before anything is made.
+        #[cfg(feature = "embedded-broker")]
+        let broker_tls = match config.file.embedded_broker.enabled {
+            true => Some(tls::server_config(&config.broker_certificate(), &config.broker_private_key())?),
+            false => None,
+        };
+        let link_options = link_options(&config)?;
         let registry = Registry::open(&RegistryOptions {
             directory: config.registry_directory(),
             cache_capacity: config.file.registry.cache_capacity,
@@ -125,15 +132,15 @@ impl Daemon {
         let mut status = StatusSource::new(&config);
 
         #[cfg(feature = "embedded-broker")]
-        if config.file.embedded_broker.enabled {
+        if let Some(tls) = broker_tls {
             let gateway = gateway(&engine, &config, Channel::Trusted, LinkKind::EmbeddedBroker);
             status.embedded = Some(gateway.clone());
-            let broker = start_embedded(&config, gateway).await?;
+            let broker = start_embedded(&config, tls, gateway).await?;
             status.addresses = broker.local_addrs().iter().map(ToString::to_string).collect();
             info!(addresses = status.addresses.join(" "), "embedded broker is listening");
             *locked(&links.embedded) = Some(broker);
         }
-        if let Some(options) = link_options(&config)? {
+        if let Some(options) = link_options {
             let channel = if config.file.broker.trusted { Channel::Trusted } else { Channel::Untrusted };
             if channel == Channel::Untrusted {
                 warn!(
@@ -209,11 +216,11 @@ fn gateway(engine: &Arc<Engine>, config: &Config, channel: Channel, link: LinkKi
 }
 
 #[cfg(feature = "embedded-broker")]
-async fn start_embedded(config: &Config, gateway: Arc<Gateway>) -> Result<EmbeddedBroker, DaemonError> {
+async fn start_embedded(config: &Config, tls: Arc<rustls::ServerConfig>, gateway: Arc<Gateway>) -> Result<EmbeddedBroker, DaemonError> {
     let section = &config.file.embedded_broker;
     let options = EmbeddedBrokerOptions {
         listen: section.listen.clone(),
-        tls: tls::server_config(&config.broker_certificate(), &config.broker_private_key())?,
+        tls,
         max_connections: section.max_connections,
         max_connections_per_address: section.max_connections_per_address,
         handshake_timeout: Duration::from_secs(section.handshake_timeout.into()),

@@ -12,6 +12,8 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
+use crate::site::restrict;
+
 /// The user that credgate connects as, and its password.
 pub const GATEWAY: (&str, &str) = ("credgate", "gateway-password");
 
@@ -67,6 +69,11 @@ impl Mosquitto {
     /// The certificate of the CA that signed the broker's certificate, which is for `localhost` and 127.0.0.1.
     pub fn ca_file(&self) -> PathBuf {
         self.path("ca.crt")
+    }
+
+    /// A client certificate and its key, for a broker that takes the user name from it.
+    pub fn gateway_identity(&self) -> (PathBuf, PathBuf) {
+        (self.path("gateway.crt"), self.path("gateway.key"))
     }
 
     /// What a client needs to trust this broker and no other.
@@ -188,7 +195,7 @@ fn wait_until(mut condition: impl FnMut() -> bool, complaint: impl Fn() -> Strin
     }
 }
 
-/// `ca.crt`, and `broker.crt` with `broker.key` signed by it.
+/// `ca.crt`, and signed by it `broker.crt` with `broker.key`, and `gateway.crt` with `gateway.key` for the user of [`GATEWAY`].
 fn write_certificates(directory: &Path) {
     let ca_key = KeyPair::generate().unwrap();
     let mut ca = CertificateParams::default();
@@ -200,7 +207,16 @@ fn write_certificates(directory: &Path) {
     let mut broker = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
     broker.distinguished_name.push(DnType::CommonName, "localhost");
     broker.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let certificate = broker.signed_by(&broker_key, &Issuer::new(ca, ca_key)).unwrap();
+    let issuer = Issuer::new(ca, ca_key);
+    let certificate = broker.signed_by(&broker_key, &issuer).unwrap();
     fs::write(directory.join("broker.crt"), certificate.pem()).unwrap();
     fs::write(directory.join("broker.key"), broker_key.serialize_pem()).unwrap();
+
+    let gateway_key = KeyPair::generate().unwrap();
+    let mut gateway = CertificateParams::default();
+    gateway.distinguished_name.push(DnType::CommonName, GATEWAY.0);
+    gateway.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    fs::write(directory.join("gateway.crt"), gateway.signed_by(&gateway_key, &issuer).unwrap().pem()).unwrap();
+    fs::write(directory.join("gateway.key"), gateway_key.serialize_pem()).unwrap();
+    restrict(&directory.join("gateway.key"));
 }

@@ -211,3 +211,27 @@ fn a_closed_pipe_is_no_panic() {
         .unwrap();
     assert!(!stderr(&output).contains("panicked"), "{}", stderr(&output));
 }
+
+#[test]
+fn the_link_logs_in_by_client_certificate() {
+    let broker = crate::mosquitto::Mosquitto::start_with("require_certificate true\nuse_identity_as_username true");
+    let (certificate, key) = broker.gateway_identity();
+    let identity = format!("certificate-file = \"{}\"\nprivate-key-file = \"{}\"\n", certificate.display(), key.display());
+    let site = Site::linked_to(broker, "", &identity);
+    // Up means that the broker took its subscription and its retained documents, which its ACL allows to that user alone.
+    assert_eq!(site.status().unwrap()["broker"]["state"], "up");
+    assert!(!site.log().contains("WARN\",\"message\":\"broker link down"), "{}", site.log());
+}
+
+#[test]
+fn secrets_are_refused_through_an_untrusted_broker() {
+    let site = Site::mosquitto_with("", "");
+    site.define_policy();
+    let secret = site.add_client("dev1", "telemetry:write");
+    let device = crate::device::Device::connect(&site, "dev1", &secret);
+    let answer = device.request(&crate::device::Ask::json("dev1", &secret, &serde_json::json!({})));
+    let body = crate::device::body(&answer);
+    assert_eq!(body["error"], "invalid_client", "{body}");
+    assert!(site.log().contains("broker.trusted is false"), "the operator is told at the start");
+    wait_for("the decision", || site.decisions("dev1").pop().filter(|line| line["reason"] == "untrusted_broker"));
+}

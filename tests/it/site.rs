@@ -69,13 +69,16 @@ impl Site {
 
     /// The same with more lines at the top and in `[broker]`.
     pub fn mosquitto_with(settings: &str, broker_settings: &str) -> Self {
-        let mosquitto = Mosquitto::start();
+        let login = format!("username = \"{}\"\npassword-file = \"PASSWORD\"\n", GATEWAY.0);
+        Self::linked_to(Mosquitto::start(), settings, &(login + broker_settings))
+    }
+
+    /// A gateway linked to that Mosquitto, with what it needs to log in among the lines of `[broker]`.
+    pub fn linked_to(mosquitto: Mosquitto, settings: &str, broker_settings: &str) -> Self {
         let broker = format!(
-            "[embedded-broker]\nenabled = false\n[broker]\nurl = \"mqtts://localhost:{}\"\nca-file = \"{}\"\nusername = \"{}\"\n\
-             password-file = \"PASSWORD\"\nreconnect-max = 1\n{broker_settings}",
+            "[embedded-broker]\nenabled = false\n[broker]\nurl = \"mqtts://localhost:{}\"\nca-file = \"{}\"\nreconnect-max = 1\n{broker_settings}",
             mosquitto.port(),
             mosquitto.ca_file().display(),
-            GATEWAY.0,
         );
         let site = Self::new(Broker::Mosquitto(mosquitto), settings, &broker);
         site.keep_secret(GATEWAY.1);
