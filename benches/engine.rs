@@ -5,6 +5,7 @@
     clippy::unwrap_used,
     clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
+    clippy::disallowed_methods,
     reason = "a benchmark stops at its first surprise"
 )]
 

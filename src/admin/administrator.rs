@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -99,7 +99,7 @@ impl Administrator {
                     Status::Blocked => "client block",
                 };
                 self.change(operation, client_id.as_str(), caller, || {
-                    let now = system_time();
+                    let now = UnixTime::from(SystemTime::now());
                     let changed = self.registry.update_client(&client_id, |client| {
                         client.status = status;
                         client.updated_at = now;
@@ -166,7 +166,7 @@ impl Administrator {
         check_count("scopes", new.scope.len())?;
         let mut entropy = Zeroizing::new([0; 32]);
         random(&mut *entropy)?;
-        let now = system_time();
+        let now = UnixTime::from(SystemTime::now());
         let (record, secret) = ClientSecret::generate(&entropy, now);
         let added = self.registry.add_client(Client {
             client_id: id.clone(),
@@ -192,7 +192,7 @@ impl Administrator {
         if new.max_token_lifetime == Some(0) {
             return Err(invalid("the longest token lifetime must be at least 1 second"));
         }
-        let now = system_time();
+        let now = UnixTime::from(SystemTime::now());
         let added = self.registry.add_resource_server(ResourceServer {
             id: new.id,
             audience: new.audience,
@@ -207,7 +207,7 @@ impl Administrator {
     fn add_scope(&self, new: NewScope) -> Result<Answer, AdminError> {
         check_text("the description", &new.description, MAX_TEXT)?;
         check_count("permissions", new.permissions.len())?;
-        let now = system_time();
+        let now = UnixTime::from(SystemTime::now());
         let added = self.registry.add_scope(Scope {
             name: new.name,
             description: new.description,
@@ -263,10 +263,6 @@ fn random_client_id() -> Result<ClientId, AdminError> {
 
 fn random(bytes: &mut [u8]) -> Result<(), AdminError> {
     getrandom::fill(bytes).map_err(|error| AdminError::new(AdminErrorCode::Internal, format!("the system gave no random bytes: {error}")))
-}
-
-fn system_time() -> UnixTime {
-    UnixTime::from_secs(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
 }
 
 #[cfg(test)]
@@ -343,7 +339,7 @@ pub(super) mod tests {
         let (client, secret) = bench.add_client(new);
         assert_eq!((client.client_id.len(), client.scope.as_str(), client.client_name.as_str()), (16, "telemetry:write", "Pump"));
         let id: ClientId = client.client_id.parse().unwrap();
-        assert!(authenticate_session(&id, &secret, &*bench.registry, system_time()).is_ok());
+        assert!(authenticate_session(&id, &secret, &*bench.registry, UnixTime::from(SystemTime::now())).is_ok());
         assert_eq!(bench.changes(), 3);
     }
 
@@ -364,7 +360,11 @@ pub(super) mod tests {
         for (status, served) in [(Status::Suspended, false), (Status::Active, true), (Status::Blocked, false)] {
             let answer = bench.execute(Command::ClientSetStatus { client_id: id.clone(), status }).unwrap();
             assert!(matches!(answer, Answer::Client(client) if client.status == status));
-            assert_eq!(authenticate_session(&id, &secret, &*bench.registry, system_time()).is_ok(), served, "{status:?}");
+            assert_eq!(
+                authenticate_session(&id, &secret, &*bench.registry, UnixTime::from(SystemTime::now())).is_ok(),
+                served,
+                "{status:?}"
+            );
         }
     }
 

@@ -7,7 +7,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -15,9 +15,10 @@ use zeroize::Zeroizing;
 
 use self::place::Place;
 use self::screen::{Screen, quoted};
-use super::device::{device_error, system_time};
+use super::device::device_error;
 use super::{CliError, Exit};
 use crate::admin::{Administrator, Answer, Command, NewClient, NewResourceServer, NewScope};
+use crate::clock::UnixTime;
 use crate::config::{Config, ConfigFile, LogFormat, LogSection};
 use crate::daemon::Daemon;
 use crate::device::{self, DeviceOptions, MqttVersion, Session, TokenQuery};
@@ -76,7 +77,7 @@ async fn demonstrate(args: &Args, place: &Place, screen: &mut Screen) -> Result<
     if !names.contains(&reachable(listen).ip().to_string()) {
         names.push(reachable(listen).ip().to_string());
     }
-    let pki = tls::create_pki(&place.path("tls"), &names, system_time())
+    let pki = tls::create_pki(&place.path("tls"), &names, UnixTime::from(SystemTime::now()))
         .map_err(|error| CliError::new(Exit::Software, "demo", error.to_string()))?;
     screen.step(&format!("State directory {}, {}", place.directory().display(), place.fate()))?;
     screen.field("CA", &pki.ca_certificate.display().to_string())?;
@@ -265,7 +266,7 @@ impl<'a> Stage<'a> {
         let mut session = Session::connect(&options).await.map_err(|error| device_error(&error))?;
         let checked = async {
             let answer = session.request_token(&query).await?;
-            let claims = session.verify_token(&answer.access_token, system_time()).await?;
+            let claims = session.verify_token(&answer.access_token, UnixTime::from(SystemTime::now())).await?;
             Ok((answer, claims))
         }
         .await;

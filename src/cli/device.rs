@@ -3,7 +3,7 @@
 use std::io::{Write as _, stderr, stdout};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use rustls::pki_types::ServerName;
@@ -171,7 +171,7 @@ async fn request(options: &DeviceOptions, query: &TokenQuery, verify: bool) -> R
     let mut session = Session::connect(options).await?;
     let result = async {
         let answer = session.request_token(query).await?;
-        let claims = if verify { Some(session.verify_token(&answer.access_token, system_time()).await?) } else { None };
+        let claims = if verify { Some(session.verify_token(&answer.access_token, UnixTime::from(SystemTime::now())).await?) } else { None };
         Ok((answer, claims))
     }
     .await;
@@ -276,11 +276,6 @@ pub(super) fn device_error(error: &DeviceError) -> CliError {
         Some(help) => failure.with_help(help),
         None => failure,
     }
-}
-
-/// The system's clock, which is all that a device has.
-pub(super) fn system_time() -> UnixTime {
-    UnixTime::from_secs(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use serde::Serialize;
 
@@ -119,7 +119,7 @@ fn make_directory(path: &Path) -> Result<(), CliError> {
 }
 
 fn now() -> UnixTime {
-    UnixTime::from_secs(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+    UnixTime::from(SystemTime::now())
 }
 
 fn text(made: &Made) -> String {

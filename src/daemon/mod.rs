@@ -204,14 +204,8 @@ impl Daemon {
     }
 }
 
-/// The time of the operating system; the epoch if its clock stands before it.
-#[must_use]
-pub fn system_time() -> UnixTime {
-    UnixTime::from_secs(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()))
-}
-
 fn gateway(engine: &Arc<Engine>, config: &Config, channel: Channel, link: LinkKind) -> Arc<Gateway> {
-    let clock: ClockSource = Arc::new(system_time);
+    let clock: ClockSource = Arc::new(|| UnixTime::from(SystemTime::now()));
     Arc::new(Gateway::new(engine.clone(), config.topics().clone(), channel, link, clock))
 }
 
@@ -275,7 +269,7 @@ struct StatusSource {
 impl StatusSource {
     fn new(config: &Config) -> Self {
         Self {
-            started_at: system_time(),
+            started_at: UnixTime::from(SystemTime::now()),
             issuer: config.file.issuer.clone(),
             broker_url: config.file.broker.url.clone(),
             broker: None,
