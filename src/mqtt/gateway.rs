@@ -10,7 +10,7 @@ use super::{Counters, Topics};
 use crate::clients::Channel;
 use crate::clock::UnixTime;
 use crate::endpoint::{Decision, Engine, EnvelopeFault, Reply, Request};
-use crate::oauth::{Format, Refusal};
+use crate::oauth::{Format, Operation, Refusal};
 use crate::token::TokenEntropy;
 
 /// Seconds a response may wait in a broker.
@@ -203,10 +203,11 @@ impl Gateway {
         })
     }
 
-    /// One line a decision. `client_id` and `operation` come from the topic, whose alphabet is checked for the first and bounded by MQTT for the second.
+    /// One line a decision. Nothing in it is a device's own words: a client id has its alphabet, and an operation is one of ours.
     fn log(&self, request: &Request<'_>, decision: &Decision, started: Instant) {
         let duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let (client_id, operation, link) = (request.client_id.as_str(), request.operation, self.link.as_str());
+        let operation = request.operation.parse().map_or("unknown", Operation::as_str);
+        let (client_id, link) = (request.client_id.as_str(), self.link.as_str());
         match decision {
             Decision::Issued { jti, audience, scope, lifetime } => {
                 info!(

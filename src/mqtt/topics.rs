@@ -2,6 +2,9 @@
 
 use crate::oauth::{ClientId, Format, InvalidWord};
 
+/// Bytes of an operation's name, far more than any has.
+const MAX_OPERATION: usize = 64;
+
 /// The topics below one prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topics {
@@ -89,7 +92,8 @@ impl Topics {
         let rest = topic.strip_prefix(self.prefix.as_ref())?.strip_prefix("/client/")?;
         let mut levels = rest.split('/');
         let (client_id, operation, format) = (levels.next()?, levels.next()?, levels.next()?);
-        if levels.next().is_some() {
+        // An answer's topic is longer than its request's: both must fit into what MQTT can carry.
+        if levels.next().is_some() || operation.len() > MAX_OPERATION {
             return None;
         }
         Some(RequestTopic { client_id: client_id.parse().ok()?, operation, format: format.parse().ok()? })
@@ -125,6 +129,7 @@ mod tests {
             "oauth2/v1/client//token/json",
             "oauth2/v1x/client/dev1/token/json",
             "oauth2/v1/as/jwks",
+            &format!("oauth2/v1/client/dev1/{}/json", "x".repeat(65)),
             "x/oauth2/v1/client/dev1/token/json",
             "",
         ] {
