@@ -20,8 +20,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub const CREDGATE: &str = env!("CARGO_BIN_EXE_credgate");
 
 pub enum Broker {
-    /// Port of the embedded broker, known once the daemon runs.
-    #[cfg(feature = "embedded-broker")]
+    /// The gateway's own, on a port that is known once it runs.
+    #[cfg_attr(not(feature = "embedded-broker"), expect(dead_code, reason = "there is none in this build"))]
     Embedded,
     Mosquitto(Mosquitto),
 }
@@ -129,7 +129,6 @@ impl Site {
             assert!(ended.is_none(), "the daemon ended with {ended:?}:\n{}", self.log());
             let status = self.status()?;
             match self.broker {
-                #[cfg(feature = "embedded-broker")]
                 Broker::Embedded => (status["running"] == true).then_some(()),
                 Broker::Mosquitto(_) => (status["broker"]["state"] == "up").then_some(()),
             }
@@ -219,7 +218,6 @@ impl Site {
     pub fn port(&self) -> u16 {
         match &self.broker {
             Broker::Mosquitto(mosquitto) => mosquitto.port(),
-            #[cfg(feature = "embedded-broker")]
             Broker::Embedded => {
                 let status = self.status().expect("the daemon runs");
                 let address = status["embedded_broker"]["addresses"][0].as_str().unwrap();
@@ -231,7 +229,6 @@ impl Site {
     pub fn ca_file(&self) -> PathBuf {
         match &self.broker {
             Broker::Mosquitto(mosquitto) => mosquitto.ca_file(),
-            #[cfg(feature = "embedded-broker")]
             Broker::Embedded => self.path("state/tls/ca.crt"),
         }
     }
