@@ -1,7 +1,7 @@
 //! The link to a broker of the user's own, by rumqttc.
 //!
-//! Two tasks serve a connection. The poller ([`poller`]) does nothing but poll rumqttc's event loop, which is not safe to cancel and stops
-//! reading while somebody waits for room in its request channel; it hands requests on without ever waiting. The session ([`session`])
+//! Two tasks serve a connection. The poller (`poller.rs`) does nothing but poll rumqttc's event loop, which is not safe to cancel and stops
+//! reading while somebody waits for room in its request channel; it hands requests on without ever waiting. The session (`session.rs`)
 //! answers them, is the only publisher, and acknowledges a request once its answer is queued.
 //!
 //! Each connection begins clean: Clean Start, no Session Expiry, and a new event loop and client. A session kept by the broker would gain
