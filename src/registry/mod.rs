@@ -29,7 +29,7 @@ use records::{Meta, Record};
 use store::{Store, Sync, Write};
 
 pub use error::RegistryError;
-pub use keys::{KeyInfo, list_keys, load_or_create_keys};
+pub use keys::{Install, KeyInfo, KeyOptions, KeyStore};
 
 /// Where the registry lies.
 #[derive(Debug, Clone)]
