@@ -1,6 +1,5 @@
 //! The one implementation of the operator's commands.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -15,7 +14,7 @@ use crate::clients::{AuthMethod, Client, ClientSecret, ClientStore as _, Status}
 use crate::clock::UnixTime;
 use crate::oauth::ClientId;
 use crate::policy::{PolicyStore as _, ResourceServer, Scope};
-use crate::registry::{self, Registry};
+use crate::registry::{self, KeyStore, Registry};
 
 /// Bytes of a name or of software words, at most.
 const MAX_NAME: usize = 256;
@@ -29,7 +28,7 @@ const PAGE: usize = MAX_FRAME / 2;
 /// Executes the operator's commands on a registry.
 pub struct Administrator {
     registry: Arc<Registry>,
-    keys_directory: PathBuf,
+    keys: Arc<KeyStore>,
     status: Box<dyn Fn() -> DaemonStatus + Send + Sync>,
     on_change: Box<dyn Fn() + Send + Sync>,
 }
@@ -50,14 +49,14 @@ impl Caller {
 }
 
 impl Administrator {
-    /// An administrator of `registry`. `status` tells what the daemon does; `on_change` is called after each change that is on disk.
+    /// An administrator of `registry` and `keys`. `status` tells what the daemon does; `on_change` is called after each change that is on disk.
     pub fn new(
         registry: Arc<Registry>,
-        keys_directory: PathBuf,
+        keys: Arc<KeyStore>,
         status: Box<dyn Fn() -> DaemonStatus + Send + Sync>,
         on_change: Box<dyn Fn() + Send + Sync>,
     ) -> Self {
-        Self { registry, keys_directory, status, on_change }
+        Self { registry, keys, status, on_change }
     }
 
     /// Executes a command on behalf of this process. Blocks until a change is on disk.
@@ -128,8 +127,18 @@ impl Administrator {
                 Ok(Answer::Scopes { scopes, more })
             }
             Command::KeyList => {
-                let keys = registry::list_keys(&self.keys_directory)?;
+                let keys = self.keys.list()?;
                 Ok(Answer::Keys(keys.into_iter().map(KeyDocument::from).collect()))
+            }
+            Command::KeyRotate => {
+                self.change("key rotate", "new", caller, || Ok(Answer::KeyPublished(Box::new(self.keys.rotate()?.into()))))
+            }
+            Command::KeyRevoke { kid } => {
+                check_text("the key id", &kid, MAX_NAME)?;
+                self.change("key revoke", &kid, caller, || {
+                    let (revoked, active) = self.keys.revoke(&kid)?;
+                    Ok(Answer::KeyRevoked { revoked: Box::new(revoked.into()), active: Box::new(active.into()) })
+                })
             }
             Command::Status => {
                 let policy = self.registry.policy();
@@ -271,8 +280,9 @@ pub(super) mod tests {
 
     use super::*;
     use crate::clients::authenticate_session;
+    use crate::jose::{KeyState, RotationRules};
     use crate::oauth::Secret;
-    use crate::registry::RegistryOptions;
+    use crate::registry::{KeyOptions, RegistryOptions};
 
     pub(in crate::admin) struct Bench {
         pub(in crate::admin) administrator: Arc<Administrator>,
@@ -285,8 +295,9 @@ pub(super) mod tests {
         let directory = tempfile::tempdir().unwrap();
         let options = RegistryOptions { directory: directory.path().join("registry"), cache_capacity: 1 << 20 };
         let registry = Registry::open(&options).unwrap();
-        let keys = directory.path().join("keys");
-        registry::load_or_create_keys(&keys).unwrap();
+        let rules = RotationRules { interval: 0, propagation: 600, max_lifetime: 300, clock_skew: 60 };
+        let keys = Arc::new(KeyStore::new(KeyOptions { directory: directory.path().join("keys"), rules }));
+        keys.load_or_create().unwrap();
         let changes = Arc::new(AtomicUsize::new(0));
         let counted = changes.clone();
         let status = || DaemonStatus { running: true, issuer: "https://as.example".into(), ..DaemonStatus::default() };
@@ -399,6 +410,8 @@ pub(super) mod tests {
             (Command::ResourceServerAdd(server("", None)), AdminErrorCode::InvalidArgument),
             (Command::ResourceServerAdd(server("a b", None)), AdminErrorCode::InvalidArgument),
             (Command::ResourceServerAdd(server("urn:x", Some(0))), AdminErrorCode::InvalidArgument),
+            (Command::KeyRevoke { kid: "a\nb".into() }, AdminErrorCode::InvalidArgument),
+            (Command::KeyRevoke { kid: "../x".into() }, AdminErrorCode::NotFound),
         ] {
             let told = format!("{command:?}");
             assert_eq!(bench.execute(command).unwrap_err().code, code, "{told}");
@@ -439,6 +452,38 @@ pub(super) mod tests {
         assert!(status.running);
         assert_eq!((status.clients, status.resource_servers, status.scopes), (1, 1, 1));
         let Answer::Keys(keys) = bench.execute(Command::KeyList).unwrap() else { panic!("not keys") };
-        assert_eq!((keys.len(), keys[0].alg.as_str(), keys[0].active), (1, "EdDSA", true));
+        assert_eq!((keys.len(), keys[0].alg.as_str(), keys[0].state), (1, "EdDSA", KeyState::Active));
+    }
+    fn kids(bench: &Bench) -> Vec<(String, KeyState)> {
+        let Answer::Keys(keys) = bench.execute(Command::KeyList).unwrap() else { panic!("not keys") };
+        keys.into_iter().map(|key| (key.kid, key.state)).collect()
+    }
+
+    #[test]
+    fn a_key_is_rotated_and_revoked() {
+        let bench = bench();
+        let first = kids(&bench)[0].0.clone();
+        let Answer::KeyPublished(next) = bench.execute(Command::KeyRotate).unwrap() else { panic!("not a key") };
+        assert_eq!(kids(&bench), [(first.clone(), KeyState::Active), (next.kid.clone(), KeyState::Published)]);
+        let revoke = Command::KeyRevoke { kid: first.clone() };
+        let Answer::KeyRevoked { revoked, active } = bench.execute(revoke.clone()).unwrap() else { panic!("not a key") };
+        assert_eq!((revoked.kid, revoked.state, active.kid.clone()), (first, KeyState::Active, next.kid));
+        assert_eq!(kids(&bench), [(active.kid.clone(), KeyState::Active)]);
+        let gone = bench.execute(revoke).unwrap_err();
+        assert_eq!((gone.code, gone.advice.as_deref()), (AdminErrorCode::NotFound, Some("see `credgate key list`")));
+        bench.execute(Command::KeyRevoke { kid: active.kid.clone() }).unwrap();
+        assert_ne!(kids(&bench)[0].0, active.kid, "a fresh key");
+        assert_eq!(bench.changes(), 3);
+    }
+
+    #[test]
+    fn deny_a_rotation_during_a_rotation() {
+        let bench = bench();
+        bench.execute(Command::KeyRotate).unwrap();
+        let before = kids(&bench);
+        let refused = bench.execute(Command::KeyRotate).unwrap_err();
+        assert_eq!(refused.code, AdminErrorCode::InvalidArgument);
+        assert!(refused.message.contains("under way"), "{refused}");
+        assert_eq!((kids(&bench), bench.changes()), (before, 1));
     }
 }

@@ -56,6 +56,13 @@ pub enum Command {
     },
     /// The signing keys.
     KeyList,
+    /// Publishes a new signing key, which takes over by itself.
+    KeyRotate,
+    /// Takes a signing key off the JWK Set at once.
+    KeyRevoke {
+        /// Which.
+        kid: String,
+    },
     /// What the gateway does.
     Status,
 }
@@ -146,6 +153,15 @@ pub enum Answer {
     },
     /// The signing keys.
     Keys(Vec<KeyDocument>),
+    /// A new signing key was published.
+    KeyPublished(Box<KeyDocument>),
+    /// A signing key was revoked.
+    KeyRevoked {
+        /// What it was.
+        revoked: Box<KeyDocument>,
+        /// The key that signs now.
+        active: Box<KeyDocument>,
+    },
     /// What the gateway does.
     Status(Box<DaemonStatus>),
 }
@@ -163,6 +179,8 @@ impl fmt::Debug for Answer {
             Self::Scope(_) => "Scope",
             Self::Scopes { .. } => "Scopes",
             Self::Keys(_) => "Keys",
+            Self::KeyPublished(_) => "KeyPublished",
+            Self::KeyRevoked { .. } => "KeyRevoked",
             Self::Status(_) => "Status",
         })
     }

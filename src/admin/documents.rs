@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clients::{AuthMethod, Client, Status};
 use crate::clock::UnixTime;
+use crate::jose::KeyState;
 use crate::registry::KeyInfo;
 
 /// A client as operators see it, by the names of RFC 7591 sections 2 and 3.2.1: without the digests of its secrets.
@@ -73,16 +74,21 @@ pub struct KeyDocument {
     pub kid: String,
     /// The JWS algorithm.
     pub alg: String,
+    /// What it does: one signs, one may wait to, the others did.
+    pub state: KeyState,
     /// When it was made.
     pub created_at: UnixTime,
-    /// Whether it signs; the others are published only.
-    pub active: bool,
+    /// Since when it is in its state.
+    pub since: UnixTime,
+    /// Until when it will be, if that is known.
+    pub until: Option<UnixTime>,
     /// The file it is kept in.
     pub path: PathBuf,
 }
 
 impl From<KeyInfo> for KeyDocument {
     fn from(key: KeyInfo) -> Self {
-        Self { kid: key.kid, alg: key.algorithm.to_owned(), created_at: key.created_at, active: key.active, path: key.path }
+        let KeyInfo { kid, algorithm, state, created_at, since, until, path } = key;
+        Self { kid, alg: algorithm.to_owned(), state, created_at, since, until, path }
     }
 }

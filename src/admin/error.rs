@@ -102,6 +102,7 @@ impl From<RegistryError> for AdminError {
 fn word(kind: &str) -> String {
     match kind {
         "audience" => "resource-server".to_owned(),
+        "signing key" => "key".to_owned(),
         kind => kind.replace(' ', "-"),
     }
 }

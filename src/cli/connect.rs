@@ -3,11 +3,13 @@
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::{CliError, Exit, Global};
 use crate::admin::{Administrator, Answer, CallError, Caller, Command, DaemonStatus, call};
 use crate::config::Config;
-use crate::registry::{Registry, RegistryError, RegistryOptions};
+use crate::daemon::key_options;
+use crate::registry::{KeyStore, Registry, RegistryError, RegistryOptions};
 
 /// Where the configuration is if nobody says otherwise.
 const DEFAULT_CONFIG: &str = "/etc/credgate/credgate.toml";
@@ -87,7 +89,8 @@ fn open(config: &Config, socket: &Path) -> Result<Administrator, CliError> {
     })?;
     let issuer = config.file.issuer.clone();
     let status = move || DaemonStatus { version: env!("CARGO_PKG_VERSION").to_owned(), issuer: issuer.clone(), ..DaemonStatus::default() };
-    Ok(Administrator::new(registry, config.keys_directory(), Box::new(status), Box::new(|| ())))
+    let keys = Arc::new(KeyStore::new(key_options(config)));
+    Ok(Administrator::new(registry, keys, Box::new(status), Box::new(|| ())))
 }
 
 /// Refuses to work on another user's files: new files would belong to this user, and the gateway could not open them.

@@ -13,7 +13,8 @@ use super::table::fields;
 use super::{CliError, Exit};
 use crate::clock::UnixTime;
 use crate::config::Config;
-use crate::registry::{Registry, RegistryOptions, load_or_create_keys};
+use crate::daemon::key_options;
+use crate::registry::{KeyStore, Registry, RegistryOptions};
 use crate::tls::create_pki;
 
 #[derive(Debug, clap::Args)]
@@ -48,7 +49,7 @@ fn make(names: Vec<String>, config: &Config) -> Result<Made, CliError> {
     let state_directory = config.file.state_directory.clone();
     check_owner(&state_directory)?;
     make_directory(&state_directory)?;
-    let signing_key = load_or_create_keys(&config.keys_directory())?.active().kid().to_owned();
+    let signing_key = KeyStore::new(key_options(config)).load_or_create()?.active().kid().to_owned();
     let registry = config.registry_directory();
     if std::fs::symlink_metadata(&registry).is_err() {
         let options = RegistryOptions { directory: registry.clone(), cache_capacity: config.file.registry.cache_capacity };

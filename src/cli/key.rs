@@ -4,16 +4,29 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::CliError;
+use super::confirm::confirm;
 use super::connect::Gateway;
 use super::error::unexpected;
 use super::output::Output;
 use super::table::Table;
 use crate::admin::{self, Answer, KeyDocument};
+use crate::jose::KeyState;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// List the signing keys
     List,
+    /// Publish a new signing key, which takes over by itself after keys.propagation; nothing fails meanwhile
+    Rotate,
+    /// In an emergency: take a signing key away at once; all tokens it signed are void
+    Revoke {
+        /// The key, as `credgate key list` shows it
+        #[arg(value_name = "KEY_ID", allow_hyphen_values = true)]
+        kid: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
 }
 
 #[derive(Serialize)]
@@ -21,8 +34,37 @@ struct KeyList {
     keys: Vec<KeyDocument>,
 }
 
+#[derive(Serialize)]
+struct Revocation {
+    revoked: KeyDocument,
+    active: KeyDocument,
+}
+
 pub(super) fn run(command: Command, gateway: &mut Gateway, output: &Output) -> Result<(), CliError> {
-    let Command::List = command;
+    match command {
+        Command::List => list(gateway, output),
+        Command::Rotate => match gateway.execute(admin::Command::KeyRotate)? {
+            Answer::KeyPublished(key) => output.print(&key, || published(&key)),
+            other => Err(unexpected(&other)),
+        },
+        Command::Revoke { kid, yes } => {
+            if !yes {
+                confirm(&format!(
+                    "Revoke the signing key {kid}? ALL TOKENS IT SIGNED BECOME VOID at once; devices must ask for new ones."
+                ))?;
+            }
+            match gateway.execute(admin::Command::KeyRevoke { kid })? {
+                Answer::KeyRevoked { revoked, active } => {
+                    let revocation = Revocation { revoked: *revoked, active: *active };
+                    output.print(&revocation, || told(&revocation))
+                }
+                other => Err(unexpected(&other)),
+            }
+        }
+    }
+}
+
+fn list(gateway: &mut Gateway, output: &Output) -> Result<(), CliError> {
     let keys = match gateway.execute(admin::Command::KeyList)? {
         Answer::Keys(keys) => keys,
         other => return Err(unexpected(&other)),
@@ -34,14 +76,91 @@ pub(super) fn run(command: Command, gateway: &mut Gateway, output: &Output) -> R
     output.print(&list, || table(&list.keys))
 }
 
+fn published(key: &KeyDocument) -> String {
+    match key.until {
+        Some(until) => format!("signing key {} is published and will sign from {until}\n", key.kid),
+        None => format!("signing key {} will be published when the gateway starts, and sign some time later (keys.propagation)\n", key.kid),
+    }
+}
+
+fn told(Revocation { revoked, active }: &Revocation) -> String {
+    let mut text = match revoked.state {
+        KeyState::Published => format!("signing key {} is REVOKED; it had not signed yet\n", revoked.kid),
+        KeyState::Active | KeyState::Retiring => {
+            format!("signing key {} is REVOKED: every token it signed is void; devices must ask for new ones\n", revoked.kid)
+        }
+    };
+    if revoked.state == KeyState::Active {
+        text.push_str(&format!("signing key {} signs from now on\n", active.kid));
+    }
+    text.push_str(
+        "A resource server goes on accepting the key until it has fetched the JWK Set again: make those fetch it that do not subscribe.\n",
+    );
+    text
+}
+
 fn table(keys: &[KeyDocument]) -> String {
     if keys.is_empty() {
         return String::new();
     }
-    let mut table = Table::new(["KEY ID", "ALGORITHM", "STATE", "CREATED", "FILE"]);
+    let mut table = Table::new(["KEY ID", "ALGORITHM", "STATE", "CREATED", "SINCE", "UNTIL", "FILE"]);
     for key in keys {
-        let state = if key.active { "signs" } else { "published" };
-        table.row([key.kid.clone(), key.alg.clone(), state.to_owned(), key.created_at.to_string(), key.path.display().to_string()]);
+        table.row([
+            key.kid.clone(),
+            key.alg.clone(),
+            key.state.as_str().to_owned(),
+            key.created_at.to_string(),
+            key.since.to_string(),
+            key.until.map(|until| until.to_string()).unwrap_or_default(),
+            key.path.display().to_string(),
+        ]);
     }
     table.render()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::output::tests::Printed;
+    use super::super::{Exit, Format, connect, init};
+    use super::*;
+
+    #[test]
+    fn keys_of_a_gateway_that_does_not_run() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = || connect::tests::gateway(directory.path());
+        init::tests::init(&connect::load_config(config().global()).unwrap());
+        let printed = Printed::default();
+        // A gateway of its own each time, so that all that is known comes from the files.
+        let json = |command| {
+            run(command, &mut config(), &printed.output(Format::Json)).unwrap();
+            printed.json()
+        };
+        let first = json(Command::List)["keys"][0]["kid"].as_str().unwrap().to_owned();
+        let next = json(Command::Rotate);
+        assert_eq!((&next["state"], &next["until"]), (&"published".into(), &serde_json::Value::Null), "nobody publishes it yet");
+        let listed = json(Command::List);
+        assert_eq!((&listed["keys"][0]["kid"], &listed["keys"][1]["kid"]), (&first.clone().into(), &next["kid"]));
+        let revoked = json(Command::Revoke { kid: first.clone(), yes: true });
+        assert_eq!((&revoked["revoked"]["kid"], &revoked["active"]["kid"]), (&first.clone().into(), &next["kid"]));
+        assert_eq!(json(Command::List)["keys"].as_array().unwrap().len(), 1);
+        let gone = run(Command::Revoke { kid: first, yes: true }, &mut config(), &printed.output(Format::Json)).unwrap_err();
+        assert_eq!(gone.exit(), Exit::Data);
+    }
+
+    #[test]
+    fn people_are_told_what_a_revocation_means() {
+        let key = |kid: &str, state: &str| -> KeyDocument {
+            let value =
+                serde_json::json!({"kid": kid, "alg": "EdDSA", "state": state, "created_at": 1, "since": 2, "until": null, "path": "/k"});
+            serde_json::from_value(value).unwrap()
+        };
+        let text = |state| told(&Revocation { revoked: key("old", state), active: key("new", "active") });
+        assert!(text("active").contains("every token it signed is void") && text("active").contains("new signs from now on"));
+        assert!(!text("retiring").contains("from now on") && !text("published").contains("void"));
+        assert_eq!(
+            table(&[key("k", "retiring")]),
+            "KEY ID  ALGORITHM  STATE     CREATED               SINCE                 UNTIL  FILE\n\
+             k       EdDSA      retiring  1970-01-01T00:00:01Z  1970-01-01T00:00:02Z  -      /k\n"
+        );
+    }
 }

@@ -1,6 +1,7 @@
 //! The command line: what a person types and what is printed.
 
 mod client;
+mod confirm;
 mod connect;
 pub mod demo;
 pub mod device;
@@ -167,6 +168,9 @@ mod tests {
             "resource-server add rs --audience https://rs.example --max-token-lifetime 60",
             "scope add a:b --resource-server rs",
             "key list",
+            "key rotate --output json",
+            "key revoke kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k --yes",
+            "key revoke --yes -yrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
             "status",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
@@ -183,6 +187,7 @@ mod tests {
             ("client add --scope a\"b", Exit::Usage),
             ("scope add a --resource-server rs --permission write", Exit::Usage),
             ("status --output yaml", Exit::Usage),
+            ("key revoke", Exit::Usage),
             ("--help", Exit::Ok),
             ("client add --help", Exit::Ok),
             ("--version", Exit::Ok),

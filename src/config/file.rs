@@ -21,6 +21,8 @@ pub struct ConfigFile {
     pub max_payload: usize,
     /// `[token]`
     pub token: TokenSection,
+    /// `[keys]`
+    pub keys: KeysSection,
     /// `[broker]`
     pub broker: BrokerSection,
     /// `[embedded-broker]`
@@ -40,6 +42,7 @@ impl Default for ConfigFile {
             topic_prefix: "oauth2/v1".into(),
             max_payload: 8_192,
             token: TokenSection::default(),
+            keys: KeysSection::default(),
             broker: BrokerSection::default(),
             embedded_broker: EmbeddedBrokerSection::default(),
             registry: RegistrySection::default(),
@@ -61,6 +64,24 @@ pub struct TokenSection {
 impl Default for TokenSection {
     fn default() -> Self {
         Self { lifetime: 300, max_lifetime: 3_600 }
+    }
+}
+
+/// `[keys]`: the signing keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct KeysSection {
+    /// Seconds a key signs before a new one is published; 0 for rotation by command only.
+    pub rotation_interval: u32,
+    /// Seconds a new key is published before it signs.
+    pub propagation: u32,
+    /// Seconds the clocks of resource servers may be behind: a key that signs no more is published so much longer.
+    pub clock_skew: u32,
+}
+
+impl Default for KeysSection {
+    fn default() -> Self {
+        Self { rotation_interval: 90 * 86_400, propagation: 600, clock_skew: 60 }
     }
 }
 

@@ -18,7 +18,7 @@ use layers::Layers;
 use validate::Validator;
 
 pub use error::{ConfigError, Origin, Problem};
-pub use file::{BrokerSection, ConfigFile, EmbeddedBrokerSection, LogFormat, LogSection, RegistrySection, TokenSection};
+pub use file::{BrokerSection, ConfigFile, EmbeddedBrokerSection, KeysSection, LogFormat, LogSection, RegistrySection, TokenSection};
 pub use private_file::{PrivateFileError, read_private};
 pub use url::BrokerAddress;
 

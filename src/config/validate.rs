@@ -17,6 +17,8 @@ const MAX_SOCKET_PATH: usize = 107;
 const MAX_MQTT_PACKET: u64 = 268_435_460;
 /// Seconds no token may outlive: what is revoked must be remembered as long.
 const MAX_LIFETIME: u64 = 86_400;
+/// Seconds of the longest time between rotations: ten years.
+const MAX_INTERVAL: u64 = 315_360_000;
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
 /// Collects every fault of the settings.
@@ -40,6 +42,7 @@ impl<'a> Validator<'a> {
         }
         self.general();
         self.token();
+        self.keys();
         let address = self.broker(&self.file.broker);
         self.embedded_broker(&self.file.embedded_broker);
         self.links();
@@ -78,6 +81,21 @@ impl<'a> Validator<'a> {
             let message =
                 format!("`token.lifetime` is {lifetime} s but `token.max-lifetime` is {most} s; lower the first or raise the second");
             self.fault_between("token.lifetime", "token.max-lifetime", message);
+        }
+    }
+
+    fn keys(&mut self) {
+        let keys = &self.file.keys;
+        self.range("keys.rotation-interval", keys.rotation_interval, 0..=MAX_INTERVAL, "seconds");
+        self.range("keys.propagation", keys.propagation, 1..=604_800, "seconds");
+        self.range("keys.clock-skew", keys.clock_skew, 1..=3_600, "seconds");
+        let (interval, propagation) = (keys.rotation_interval, keys.propagation);
+        if self.sound(&["keys.rotation-interval", "keys.propagation"]) && interval != 0 && interval <= propagation {
+            let message = format!(
+                "`keys.rotation-interval` is {interval} s but `keys.propagation`, for which a new key waits, is {propagation} s; raise the \
+                 first, or set it to 0 to rotate by command only"
+            );
+            self.fault_between("keys.rotation-interval", "keys.propagation", message);
         }
     }
 

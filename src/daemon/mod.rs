@@ -1,12 +1,13 @@
 //! The daemon: start-up, signals, logging, the system clock.
 
+mod keys;
 pub mod log;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
@@ -15,12 +16,15 @@ use crate::clients::Channel;
 use crate::clock::UnixTime;
 use crate::config::{Config, PrivateFileError};
 use crate::endpoint::Engine;
+use crate::jose::KeyRing;
 #[cfg(feature = "embedded-broker")]
 use crate::mqtt::broker::{EmbeddedBroker, EmbeddedBrokerOptions};
 use crate::mqtt::link::{Link, LinkOptions, LinkState};
 use crate::mqtt::{ClockSource, Gateway, LinkKind};
-use crate::registry::{Registry, RegistryError, RegistryOptions, load_or_create_keys};
+use crate::registry::{KeyStore, Registry, RegistryError, RegistryOptions};
 use crate::tls::{self, TlsError};
+
+pub use keys::key_options;
 
 /// Why the daemon did not start.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +105,7 @@ pub struct Daemon {
     administrator: Arc<Administrator>,
     stopping: watch::Sender<bool>,
     control: JoinHandle<()>,
+    rotation: JoinHandle<()>,
 }
 
 impl Daemon {
@@ -120,14 +125,15 @@ impl Daemon {
             directory: config.registry_directory(),
             cache_capacity: config.file.registry.cache_capacity,
         })?;
-        let keys = load_or_create_keys(&config.keys_directory())?;
+        let keys = Arc::new(KeyStore::new(key_options(&config)));
+        let ring = keys.load_or_create()?;
         info!(
             clients = registry.client_count(),
-            kid = keys.active().kid(),
+            kid = ring.active().kid(),
             state_directory = %config.file.state_directory.display(),
             "registry is open"
         );
-        let engine = Arc::new(Engine::new(config.settings(), registry.clone(), registry.clone(), keys));
+        let engine = Arc::new(Engine::new(config.settings(), registry.clone(), registry.clone(), ring));
         let links = Arc::new(Links::default());
         let mut status = StatusSource::new(&config);
 
@@ -160,10 +166,13 @@ impl Daemon {
             let links = links.clone();
             Box::new(move || links.announce())
         };
-        let administrator = Arc::new(Administrator::new(registry, config.keys_directory(), Box::new(move || status.read()), on_change));
+        let keys_changed = Arc::new(Notify::new());
+        keys.serve(install(engine, links.clone(), keys_changed.clone()))?;
+        let rotation = tokio::spawn(keys::rotate(keys.clone(), keys_changed));
+        let administrator = Arc::new(Administrator::new(registry, keys, Box::new(move || status.read()), on_change));
         let (stopping, shutdown) = watch::channel(false);
         let control = tokio::spawn(socket.serve(administrator.clone(), shutdown));
-        Ok(Self { links, administrator, stopping, control })
+        Ok(Self { links, administrator, stopping, control, rotation })
     }
 
     /// The addresses on which the embedded broker listens; empty without it.
@@ -186,6 +195,7 @@ impl Daemon {
     pub async fn stop(self) {
         // Fails only if the control task has ended already.
         let _ = self.stopping.send(true);
+        self.rotation.abort();
         let link = locked(&self.links.broker).take();
         if let Some(link) = link {
             link.stop().await;
@@ -202,6 +212,15 @@ impl Daemon {
         }
         info!("stopped");
     }
+}
+
+/// Puts changed keys into use and on every JWK Set.
+fn install(engine: Arc<Engine>, links: Arc<Links>, changed: Arc<Notify>) -> Box<dyn Fn(KeyRing) + Send + Sync> {
+    Box::new(move |ring| {
+        engine.set_keys(ring);
+        links.announce();
+        changed.notify_one();
+    })
 }
 
 fn gateway(engine: &Arc<Engine>, config: &Config, channel: Channel, link: LinkKind) -> Arc<Gateway> {

@@ -126,6 +126,11 @@ impl Engine {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Takes other keys into use. A request that is being answered may still be signed by the one before.
+    pub fn set_keys(&self, keys: KeyRing) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+    }
+
     /// Answers a request. `entropy` must be fresh random bytes of the operating system.
     #[must_use]
     pub fn handle(&self, request: &Request<'_>, now: UnixTime, entropy: TokenEntropy) -> Reply {

@@ -1,9 +1,11 @@
-//! Keys and signatures: JWK, JWK Set, JWS. A leaf that knows nothing of OAuth.
+//! Keys, their life, and signatures: JWK, JWK Set, JWS. Knows nothing of OAuth.
 
 mod jwk;
 mod jwt;
 mod key;
+mod rotation;
 
 pub use jwk::{Jwk, JwkSet};
 pub use jwt::{JwtError, decode_unverified, sign, verify};
 pub use key::{KeyRing, SigningKey};
+pub use rotation::{Due, KeyState, KeyStatus, MAX_KEYS, Moment, Rotation, RotationRules};

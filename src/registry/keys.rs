@@ -1,171 +1,367 @@
-//! Signing keys: `{kid}.pem` (PKCS#8 version 1, RFC 8410, which OpenSSL reads), one a file, and `active`, which names the one that signs.
+//! Signing keys on disk: a file for each (`files.rs`), and `rotation.json`, which says which one signs and which are published.
+//!
+//! What must be there is written before what names it, and named no more before it is removed: a process that ends at any point leaves
+//! keys that the next one goes on with.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+mod files;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
-use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, KeypairBytes};
-use serde::Serialize;
-use zeroize::Zeroizing;
+use serde::{Deserialize, Serialize};
+use tracing::{info, warn};
 
 use super::error::RegistryError;
 use super::{directory, now};
 use crate::clock::UnixTime;
-use crate::jose::{KeyRing, SigningKey};
+use crate::jose::{Due, KeyRing, KeyState, MAX_KEYS, Moment, Rotation, RotationRules};
 
-/// The file that names the active key.
-const ACTIVE: &str = "active";
+use files::StoredKey;
 
-/// Goes before the seconds in the text above the PEM block (RFC 7468 section 2 allows text there), where they survive copying.
-const CREATED_AT: &str = "created_at: ";
+/// The file of the keys' states.
+const ROTATION: &str = "rotation.json";
+/// The version of its form.
+const VERSION: u64 = 1;
+/// What a signing key is called in errors.
+const KIND: &str = "signing key";
 
-/// A signing key, without its private half.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// A signing key on the JWK Set, without its private half.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyInfo {
     /// Its RFC 7638 thumbprint.
     pub kid: String,
     /// Its JWS algorithm: `EdDSA`.
     pub algorithm: &'static str,
+    /// What it does.
+    pub state: KeyState,
     /// When it was made.
     pub created_at: UnixTime,
-    /// Whether it signs; the others are only published.
-    pub active: bool,
+    /// Since when it is in that state.
+    pub since: UnixTime,
+    /// Until when it will be, if that is known.
+    pub until: Option<UnixTime>,
     /// Its file.
     pub path: PathBuf,
 }
 
-/// Loads the signing keys; makes the directory and a first key if there is none. Open the registry first: its lock keeps a second process out.
-///
-/// # Errors
-/// If a key file is open to others, damaged or misnamed, if `active` names no key, or if a file cannot be read or written.
-pub fn load_or_create_keys(keys_directory: &Path) -> Result<KeyRing, RegistryError> {
-    directory::prepare(keys_directory)?;
-    let mut keys = load(keys_directory)?;
-    if keys.is_empty() {
-        create(keys_directory)?;
-        keys = load(keys_directory)?;
+/// Where the keys are and when they change.
+#[derive(Debug, Clone)]
+pub struct KeyOptions {
+    /// Their directory: made, with mode 0700, if it is not there.
+    pub directory: PathBuf,
+    /// When they change.
+    pub rules: RotationRules,
+}
+
+/// Takes a ring into use that replaces the one before.
+pub type Install = Box<dyn Fn(KeyRing) + Send + Sync>;
+
+/// The signing keys and their files. Opens them when they are first asked for. Open the registry first: its lock keeps a second process out.
+pub struct KeyStore {
+    options: KeyOptions,
+    clock: Box<dyn Fn() -> Moment + Send + Sync>,
+    open: Mutex<Option<Open>>,
+    install: OnceLock<Install>,
+}
+
+/// The keys in memory.
+struct Open {
+    rotation: Rotation,
+    keys: BTreeMap<String, StoredKey>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Document {
+    version: u64,
+    rotation: Rotation,
+}
+
+impl KeyStore {
+    /// The keys of that directory, which is not touched yet.
+    #[must_use]
+    pub fn new(options: KeyOptions) -> Self {
+        let started = Instant::now();
+        Self::with_clock(options, Box::new(move || Moment { wall: now(), uptime: started.elapsed() }))
     }
-    let active = keys.iter().position(|key| key.info.active).map(|index| keys.swap_remove(index));
-    let active = active.ok_or_else(|| bad_key(keys_directory, "holds no active key"))?;
-    keys.sort_by(|a, b| a.info.kid.cmp(&b.info.kid));
-    Ok(KeyRing::new(active.key, keys.into_iter().map(|key| key.key).collect()))
-}
 
-/// The signing keys, the newest first. Changes nothing.
-///
-/// # Errors
-/// As [`load_or_create_keys`]; a directory that is not there holds no keys.
-pub fn list_keys(keys_directory: &Path) -> Result<Vec<KeyInfo>, RegistryError> {
-    if !keys_directory.exists() {
-        return Ok(Vec::new());
+    fn with_clock(options: KeyOptions, clock: Box<dyn Fn() -> Moment + Send + Sync>) -> Self {
+        Self { options, clock, open: Mutex::new(None), install: OnceLock::new() }
     }
-    Ok(load(keys_directory)?.into_iter().map(|key| key.info).collect())
-}
 
-struct LoadedKey {
-    key: Arc<SigningKey>,
-    info: KeyInfo,
-}
+    /// Loads the keys; makes the directory and a first key if there is none.
+    ///
+    /// # Errors
+    /// If a key file is open to others, damaged, misnamed or missing, or if a file cannot be read or written.
+    pub fn load_or_create(&self) -> Result<KeyRing, RegistryError> {
+        let mut held = self.held();
+        let open = self.opened(&mut held)?;
+        self.ring(open)
+    }
 
-/// The newest first.
-fn load(directory: &Path) -> Result<Vec<LoadedKey>, RegistryError> {
-    let failed = || RegistryError::io("list", directory);
-    let mut keys = Vec::new();
-    for entry in fs::read_dir(directory).map_err(failed())? {
-        let path = entry.map_err(failed())?.path();
-        if path.extension().is_some_and(|extension| extension == "pem") {
-            keys.push(load_key(path)?);
+    /// Begins to publish the keys: from now on time counts for keys that wait to sign, [`Self::tick`] is to be called, and each ring that
+    /// replaces the one returned goes to `install`.
+    ///
+    /// # Errors
+    /// As [`Self::load_or_create`].
+    pub fn serve(&self, install: Install) -> Result<KeyRing, RegistryError> {
+        let mut held = self.held();
+        let open = self.opened(&mut held)?;
+        let mut rotation = open.rotation.clone();
+        rotation.resume((self.clock)(), &self.options.rules);
+        self.write(&rotation)?;
+        open.rotation = rotation;
+        // Only the first to serve is told of changes; there is one daemon.
+        let _ = self.install.set(install);
+        self.ring(open)
+    }
+
+    /// The keys on the JWK Set, the one that signs first. Changes nothing on disk.
+    ///
+    /// # Errors
+    /// As [`Self::load_or_create`]; a directory that is not there holds no keys.
+    pub fn list(&self) -> Result<Vec<KeyInfo>, RegistryError> {
+        let held = self.held();
+        match &*held {
+            Some(open) => Ok(self.infos(open)),
+            None if !self.options.directory.exists() => Ok(Vec::new()),
+            None => Ok(self.read()?.map(|open| self.infos(&open)).unwrap_or_default()),
         }
     }
-    keys.sort_by(|a, b| (b.info.created_at, &b.info.kid).cmp(&(a.info.created_at, &a.info.kid)));
-    let active = directory.join(ACTIVE);
-    let position =
-        match fs::read_to_string(&active) {
-            Ok(text) => {
-                let kid = text.trim();
-                let position = keys.iter().position(|key| key.info.kid == kid);
-                Some(position.ok_or_else(|| {
-                    bad_key(&active, &format!("names the key {kid:?}, which is not there: restore its file or name another"))
-                })?)
+
+    /// Publishes a new key, which signs after [`RotationRules::propagation`]. Blocks until it is durable, as do all changes.
+    ///
+    /// # Errors
+    /// If a key waits already, if there are too many, or if a file cannot be written; then nothing has changed.
+    pub fn rotate(&self) -> Result<KeyInfo, RegistryError> {
+        let mut held = self.held();
+        let open = self.opened(&mut held)?;
+        if let Some(next) = open.rotation.next() {
+            let reason = "is published and will sign by itself: a rotation is under way";
+            return Err(RegistryError::Invalid { kind: KIND, id: next.to_owned(), reason });
+        }
+        if self.infos(open).len() >= MAX_KEYS {
+            let reason = "cannot be replaced yet: too many keys are published until their tokens have expired";
+            return Err(RegistryError::Invalid { kind: KIND, id: open.rotation.active().to_owned(), reason });
+        }
+        self.publish(open)?;
+        self.infos(open).into_iter().find(|key| key.state == KeyState::Published).ok_or_else(|| not_found("that was just made"))
+    }
+
+    /// Takes a key off the JWK Set at once: every token it signed is void. If it signs, the key that waits takes its place, else a new one.
+    /// Returns what it was and the key that signs now.
+    ///
+    /// # Errors
+    /// If there is no such key, or a file cannot be written; then nothing has changed.
+    pub fn revoke(&self, kid: &str) -> Result<(KeyInfo, KeyInfo), RegistryError> {
+        let mut held = self.held();
+        let open = self.opened(&mut held)?;
+        let revoked = self.infos(open).into_iter().find(|key| key.kid == kid).ok_or_else(|| not_found(kid))?;
+        let at = (self.clock)();
+        let needs_fresh = revoked.state == KeyState::Active && open.rotation.next().is_none();
+        let fresh = if needs_fresh { Some(files::create(&self.options.directory, at.wall)?) } else { None };
+        let mut rotation = open.rotation.clone();
+        if !rotation.remove(kid, fresh.as_ref().map(|fresh| fresh.key.kid().to_owned()), at, &self.options.rules) {
+            return Err(not_found(kid));
+        }
+        self.commit(open, rotation, fresh)?;
+        warn!(kid, "signing key was revoked; its tokens are void");
+        let active = self.infos(open).into_iter().next().ok_or_else(|| not_found("that signs"))?;
+        Ok((revoked, active))
+    }
+
+    /// Does what is due; returns how long nothing more is, `None` for ever. To be called after that time and at least every half minute.
+    ///
+    /// # Errors
+    /// If a file cannot be written; what is due remains so.
+    pub fn tick(&self) -> Result<Option<Duration>, RegistryError> {
+        let mut held = self.held();
+        let open = self.opened(&mut held)?;
+        let rules = &self.options.rules;
+        loop {
+            let at = (self.clock)();
+            open.rotation.observe(at);
+            let Some(due) = open.rotation.due(at, rules) else { return Ok(open.rotation.wait(at, rules)) };
+            let mut rotation = open.rotation.clone();
+            match due {
+                Due::Publish => self.publish(open)?,
+                Due::Activate => {
+                    let stops = rotation.active().to_owned();
+                    if rotation.activate(at, rules) {
+                        self.commit(open, rotation, None)?;
+                        info!(kid = open.rotation.active(), stops, "signing key signs from now on");
+                    }
+                }
+                Due::Remove(kid) => {
+                    if rotation.remove(&kid, None, at, rules) {
+                        self.commit(open, rotation, None)?;
+                        info!(kid, "signing key was removed: its last token has expired");
+                    }
+                }
             }
-            // A first start may have been cut off before the file was written; among several the newest is meant.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some(0),
-            Err(error) => return Err(RegistryError::io("read", &active)(error)),
+        }
+    }
+
+    fn publish(&self, open: &mut Open) -> Result<(), RegistryError> {
+        let at = (self.clock)();
+        let key = files::create(&self.options.directory, at.wall)?;
+        let kid = key.key.kid().to_owned();
+        let mut rotation = open.rotation.clone();
+        if !rotation.publish(kid.clone(), at) {
+            return Err(RegistryError::Invalid { kind: KIND, id: kid, reason: "cannot be published beside those that are" });
+        }
+        self.commit(open, rotation, Some(key))?;
+        info!(kid, "signing key is published and will sign");
+        Ok(())
+    }
+
+    /// Puts new states into force: on disk first, then in use, and only then are files removed that nothing names any more.
+    fn commit(&self, open: &mut Open, rotation: Rotation, fresh: Option<StoredKey>) -> Result<(), RegistryError> {
+        self.write(&rotation)?;
+        open.rotation = rotation;
+        open.keys.extend(fresh.map(|fresh| (fresh.key.kid().to_owned(), fresh)));
+        if let Some(install) = self.install.get() {
+            install(self.ring(open)?);
+            open.rotation.settle((self.clock)());
+        }
+        clear(open, &self.options.directory);
+        Ok(())
+    }
+
+    fn write(&self, rotation: &Rotation) -> Result<(), RegistryError> {
+        let document = Document { version: VERSION, rotation: rotation.clone() };
+        let mut text = serde_json::to_string_pretty(&document)
+            .map_err(|error| bad_key(&self.options.directory.join(ROTATION), &format!("cannot be written: {error}")))?;
+        text.push('\n');
+        files::write_private(&self.options.directory, ROTATION, text.as_bytes())
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn opened<'a>(&self, held: &'a mut Option<Open>) -> Result<&'a mut Open, RegistryError> {
+        let open = match held.take() {
+            Some(open) => open,
+            None => self.open()?,
         };
-    if let Some(key) = position.and_then(|position| keys.get_mut(position)) {
-        key.info.active = true;
+        Ok(held.insert(open))
     }
-    Ok(keys)
+
+    /// Loads the keys, makes a first one if there is none, and finishes what another process began.
+    fn open(&self) -> Result<Open, RegistryError> {
+        let KeyOptions { directory, rules } = &self.options;
+        directory::prepare(directory)?;
+        let mut open = match self.read()? {
+            Some(open) => open,
+            None => {
+                let at = (self.clock)();
+                let key = files::create(directory, at.wall)?;
+                let kid = key.key.kid().to_owned();
+                Open { rotation: Rotation::begin(kid.clone(), at, rules), keys: [(kid, key)].into() }
+            }
+        };
+        if !directory.join(ROTATION).exists() {
+            self.write(&open.rotation)?;
+        }
+        clear(&mut open, directory);
+        for path in files::names(directory)? {
+            if !open.keys.values().any(|key| key.path == path) {
+                warn!(path = %path.display(), "a signing key that is not in use, as of an attempt that was cut off: remove the file");
+            }
+        }
+        Ok(open)
+    }
+
+    /// The keys as they are on disk; `None` if there are none.
+    fn read(&self) -> Result<Option<Open>, RegistryError> {
+        let KeyOptions { directory, rules } = &self.options;
+        let path = directory.join(ROTATION);
+        let Some(rotation) = read_rotation(&path)? else {
+            // A first start that was cut off, or a file that was removed: the newest is meant, and the others may have signed.
+            let keys = files::load_all(directory)?;
+            let mut kids = keys.iter().map(|key| key.key.kid().to_owned());
+            let Some(active) = kids.next() else { return Ok(None) };
+            let rotation = Rotation::adopt(active, kids, (self.clock)(), rules);
+            return Ok(Some(Open { rotation, keys: keys.into_iter().map(|key| (key.key.kid().to_owned(), key)).collect() }));
+        };
+        let mut keys = BTreeMap::new();
+        for status in rotation.keys(rules) {
+            let lacks = || bad_key(&path, &format!("names the key {:?}, which is not there: restore its file", status.kid));
+            keys.insert(status.kid.clone(), files::load(directory, &status.kid)?.ok_or_else(lacks)?);
+        }
+        Ok(Some(Open { rotation, keys }))
+    }
+
+    /// The ring of the keys on the set.
+    fn ring(&self, open: &Open) -> Result<KeyRing, RegistryError> {
+        let kids = open.rotation.keys(&self.options.rules).into_iter().map(|status| status.kid);
+        let mut keys = kids.filter_map(|kid| open.keys.get(&kid).map(|stored| stored.key.clone()));
+        let active = keys.next().ok_or_else(|| bad_key(&self.options.directory, "holds no active key"))?;
+        Ok(KeyRing::new(active, keys.collect()))
+    }
+
+    fn infos(&self, open: &Open) -> Vec<KeyInfo> {
+        let info = |status: crate::jose::KeyStatus| {
+            let stored = open.keys.get(&status.kid)?;
+            Some(KeyInfo {
+                kid: status.kid,
+                algorithm: "EdDSA",
+                state: status.state,
+                created_at: stored.created_at,
+                since: status.since,
+                until: status.until,
+                path: stored.path.clone(),
+            })
+        };
+        open.rotation.keys(&self.options.rules).into_iter().filter_map(info).collect()
+    }
 }
 
-fn load_key(path: PathBuf) -> Result<LoadedKey, RegistryError> {
-    let failed = || RegistryError::io("read", &path);
-    let file = File::open(&path).map_err(failed())?;
-    let metadata = file.metadata().map_err(failed())?;
-    let mode = metadata.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(RegistryError::Permissions { path, mode, needed: 0o600 });
+fn read_rotation(path: &Path) -> Result<Option<Rotation>, RegistryError> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(RegistryError::io("read", path)(error)),
+    };
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u64,
     }
-    let mut pem = Zeroizing::new(String::with_capacity(4_096));
-    (&file).take(4_096).read_to_string(&mut pem).map_err(failed())?;
-    let unreadable = |_| bad_key(&path, "is not an Ed25519 private key in PEM (PKCS#8): restore the file from a backup, or remove it");
-    let pair = KeypairBytes::from_pkcs8_pem(&pem).map_err(unreadable)?;
-    let key = SigningKey::from_seed(&Zeroizing::new(pair.secret_key));
-    if pair.public_key.as_ref().is_some_and(|public| public.0 != *key.public().x()) {
-        return Err(bad_key(&path, "holds a public key that is not that of its private key: restore the file from a backup, or remove it"));
-    }
-    if path.file_stem().is_none_or(|stem| stem != key.kid()) {
-        return Err(bad_key(&path, &format!("holds the key {}: rename the file to {}.pem, or remove it", key.kid(), key.kid())));
-    }
-    let stated = pem.lines().find_map(|line| line.strip_prefix(CREATED_AT)?.split(' ').next()?.parse().ok());
-    let created_at = UnixTime::from_secs(stated.unwrap_or_else(|| u64::try_from(metadata.mtime()).unwrap_or(0)));
-    let info = KeyInfo { kid: key.kid().to_owned(), algorithm: "EdDSA", created_at, active: false, path };
-    Ok(LoadedKey { key: Arc::new(key), info })
-}
-
-/// Makes a key and lets it sign.
-fn create(directory: &Path) -> Result<(), RegistryError> {
-    let mut seed = Zeroizing::new([0; 32]);
-    getrandom::fill(seed.as_mut_slice()).map_err(|error| bad_key(directory, &format!("no key can be made: {error}")))?;
-    let key = SigningKey::from_seed(&seed);
-    let text = key_file(&key, now()).map_err(|error| bad_key(directory, &format!("no key can be made: {error}")))?;
-    write_private(directory, &format!("{}.pem", key.kid()), text.as_bytes())?;
-    write_private(directory, ACTIVE, format!("{}\n", key.kid()).as_bytes())
-}
-
-fn key_file(key: &SigningKey, created_at: UnixTime) -> Result<Zeroizing<String>, ed25519_dalek::pkcs8::Error> {
-    // Without the public key it is version 1, which OpenSSL reads; it does not read version 2 everywhere.
-    let pair = KeypairBytes { secret_key: *key.seed(), public_key: None };
-    let pem = pair.to_pkcs8_pem(LineEnding::LF)?;
-    // Room for all of it at once: a string that grows leaves copies of the key behind.
-    let mut text = Zeroizing::new(String::with_capacity(pem.len().saturating_add(256)));
-    text.push_str(&format!("Signing key of credgate: Ed25519, secret.\n{CREATED_AT}{} ({created_at})\n", created_at.as_secs()));
-    text.push_str(&pem);
-    Ok(text)
-}
-
-/// Writes a file of mode 0600 whole or not at all, and durably.
-fn write_private(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), RegistryError> {
-    // A leftover of an attempt that was cut off; another process is kept out by the registry's lock.
-    let temporary = directory.join(".new");
-    if let Err(error) = fs::remove_file(&temporary)
-        && error.kind() != std::io::ErrorKind::NotFound
+    if let Ok(Versioned { version }) = serde_json::from_slice(&text)
+        && version != VERSION
     {
-        return Err(RegistryError::io("remove", &temporary)(error));
+        let reason = format!("has version {version}, this program knows version {VERSION}: run the program that wrote it");
+        return Err(bad_key(path, &reason));
     }
-    let path = directory.join(name);
-    let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    written
-        .and_then(|()| fs::rename(&temporary, &path))
-        .and_then(|()| directory::sync(directory))
-        .inspect_err(|_| drop(fs::remove_file(&temporary)))
-        .map_err(RegistryError::io("write", &path))
+    let damaged = |error| {
+        let advice =
+            "restore it from a backup, or remove it: then the newest key signs, and the others are published while their tokens live";
+        bad_key(path, &format!("cannot be read ({error}): {advice}"))
+    };
+    serde_json::from_slice(&text).map(|document: Document| Some(document.rotation)).map_err(damaged)
+}
+
+/// Removes the files of keys that are no longer on the set. What fails is tried again after the next change or start.
+fn clear(open: &mut Open, directory: &Path) {
+    let mut cleared = true;
+    for kid in open.rotation.gone() {
+        open.keys.remove(kid);
+        if let Err(error) = files::remove(directory, kid) {
+            warn!(kid, %error, "the file of a signing key that is no longer in use cannot be removed");
+            cleared = false;
+        }
+    }
+    if cleared {
+        open.rotation.forget_gone();
+    }
+}
+
+fn not_found(kid: &str) -> RegistryError {
+    RegistryError::NotFound { kind: KIND, id: kid.to_owned() }
 }
 
 fn bad_key(path: &Path, reason: &str) -> RegistryError {

@@ -29,7 +29,7 @@ use records::{Meta, Record};
 use store::{Store, Sync, Write};
 
 pub use error::RegistryError;
-pub use keys::{KeyInfo, list_keys, load_or_create_keys};
+pub use keys::{Install, KeyInfo, KeyOptions, KeyStore};
 
 /// Where the registry lies.
 #[derive(Debug, Clone)]
@@ -220,5 +220,5 @@ fn not_found<R: Record>(name: &str) -> RegistryError {
 
 /// The system clock, for marks of creation alone.
 fn now() -> UnixTime {
-    UnixTime::from_secs(SystemTime::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_secs()))
+    UnixTime::from(SystemTime::now())
 }

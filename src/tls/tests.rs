@@ -15,7 +15,7 @@ use crate::clock::UnixTime;
 const NAMES: [&str; 3] = ["broker.local", "192.0.2.7", "2001:db8::7"];
 
 fn now() -> UnixTime {
-    UnixTime::from_secs(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs())
+    UnixTime::from(std::time::SystemTime::now())
 }
 
 fn names() -> Vec<String> {

@@ -20,6 +20,8 @@ mod link;
 mod mosquitto;
 mod operator;
 mod reference_device;
+#[cfg(feature = "embedded-broker")]
+mod rotation;
 mod site;
 mod stub_broker;
 mod verifier;

@@ -8,11 +8,12 @@ use credgate::clients::{AuthMethod, Channel, Client, ClientSecret, Status};
 use credgate::clock::UnixTime;
 use credgate::device::{ConnectProblem, DeviceError, DeviceOptions, MqttVersion, Session, TokenQuery, fetch_retained, request_token};
 use credgate::endpoint::{Engine, Settings};
+use credgate::jose::RotationRules;
 use credgate::mqtt::link::{Link, LinkOptions, LinkState};
 use credgate::mqtt::{Gateway, LinkKind, QoS, Topics};
 use credgate::oauth::{ErrorCode, Format, Secret};
 use credgate::policy::{ResourceServer, Scope};
-use credgate::registry::{Registry, RegistryOptions, load_or_create_keys};
+use credgate::registry::{KeyOptions, KeyStore, Registry, RegistryOptions};
 use credgate::token::Lifetimes;
 use rumqttc::v5::mqttbytes::QoS as WireQoS;
 use rumqttc::v5::mqttbytes::v5::{Packet, Publish, PublishProperties};
@@ -105,7 +106,8 @@ fn gateway(state: &tempfile::TempDir, link: LinkKind) -> Arc<Gateway> {
     registry.add_client(client).unwrap();
     let settings =
         Settings { issuer: "https://as.example".into(), lifetimes: Lifetimes { default: 300, maximum: 3_600 }, max_payload: 8_192 };
-    let keys = load_or_create_keys(&state.path().join("keys")).unwrap();
+    let rules = RotationRules { interval: 0, propagation: 600, max_lifetime: 3_600, clock_skew: 60 };
+    let keys = KeyStore::new(KeyOptions { directory: state.path().join("keys"), rules }).load_or_create().unwrap();
     let engine = Engine::new(settings, registry.clone(), registry, keys);
     Arc::new(Gateway::new(Arc::new(engine), Topics::new("oauth2/v1").unwrap(), Channel::Trusted, link, Arc::new(now)))
 }

@@ -1,44 +1,108 @@
 use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
+use ed25519_dalek::pkcs8::{EncodePrivateKey as _, KeypairBytes};
+use zeroize::Zeroizing;
 
 use super::*;
+use crate::jose::SigningKey;
 
-fn directory() -> (tempfile::TempDir, PathBuf) {
-    let root = tempfile::tempdir().unwrap();
-    let keys = root.path().join("keys");
-    (root, keys)
+const RULES: RotationRules = RotationRules { interval: 1_000, propagation: 60, max_lifetime: 300, clock_skew: 30 };
+
+/// A directory and the second at which everything happens, on both clocks.
+struct Bench {
+    _root: tempfile::TempDir,
+    keys: PathBuf,
+    second: Arc<AtomicU64>,
 }
 
-/// Writes another key, as a rotation would.
-fn add_key(directory: &Path, seed: u8, created_at: u64) -> String {
-    let key = SigningKey::from_seed(&Zeroizing::new([seed; 32]));
-    let text = key_file(&key, UnixTime::from_secs(created_at)).unwrap();
-    write_private(directory, &format!("{}.pem", key.kid()), text.as_bytes()).unwrap();
-    key.kid().to_owned()
+fn bench() -> Bench {
+    let root = tempfile::tempdir().unwrap();
+    Bench { keys: root.path().join("keys"), _root: root, second: Arc::new(AtomicU64::new(10_000)) }
+}
+
+impl Bench {
+    /// What a new process sees.
+    fn store(&self) -> KeyStore {
+        let second = self.second.clone();
+        let clock = move || {
+            let now = second.load(Ordering::SeqCst);
+            Moment { wall: UnixTime::from_secs(now), uptime: Duration::from_secs(now) }
+        };
+        KeyStore::with_clock(KeyOptions { directory: self.keys.clone(), rules: RULES }, Box::new(clock))
+    }
+
+    /// A daemon; the second value is the JWK Set it publishes.
+    fn daemon(&self) -> (KeyStore, Arc<Mutex<KeyRing>>) {
+        let store = self.store();
+        let published = Arc::new(Mutex::new(store.load_or_create().unwrap()));
+        let installed = published.clone();
+        store.serve(Box::new(move |ring| *installed.lock().unwrap() = ring)).unwrap();
+        (store, published)
+    }
+
+    fn load(&self) -> Result<KeyRing, RegistryError> {
+        self.store().load_or_create()
+    }
+
+    fn set(&self, second: u64) {
+        self.second.store(second, Ordering::SeqCst);
+    }
+
+    fn path(&self, kid: &str) -> PathBuf {
+        self.keys.join(format!("{kid}.pem"))
+    }
+
+    fn files(&self) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(&self.keys).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// Another key's file, as somebody else would put it there.
+    fn add_key(&self, seed: u8, created_at: u64) -> String {
+        let key = Arc::new(SigningKey::from_seed(&Zeroizing::new([seed; 32])));
+        files::store(&self.keys, key, UnixTime::from_secs(created_at)).unwrap().key.kid().to_owned()
+    }
+}
+
+fn states(store: &KeyStore) -> Vec<(String, KeyState)> {
+    store.list().unwrap().into_iter().map(|key| (key.kid, key.state)).collect()
+}
+
+fn kids(ring: &Mutex<KeyRing>) -> Vec<String> {
+    ring.lock().unwrap().jwk_set().keys.iter().map(|key| key.kid().to_owned()).collect()
 }
 
 #[test]
 fn the_first_start_makes_a_key_that_stays() {
-    let (_root, keys) = directory();
-    assert_eq!(list_keys(&keys).unwrap(), []);
-    assert!(!keys.exists(), "listing made something");
-    let ring = load_or_create_keys(&keys).unwrap();
+    let bench = bench();
+    assert_eq!(bench.store().list().unwrap(), []);
+    assert!(!bench.keys.exists(), "listing made something");
+    let ring = bench.load().unwrap();
     let kid = ring.active().kid().to_owned();
     assert_eq!(ring.jwk_set().keys.len(), 1);
-    assert_eq!(load_or_create_keys(&keys).unwrap().active().seed(), ring.active().seed());
+    assert_eq!(bench.load().unwrap().active().seed(), ring.active().seed());
 
-    let listed = list_keys(&keys).unwrap();
-    let path = keys.join(format!("{kid}.pem"));
-    let created_at = listed[0].created_at;
-    assert!(now().as_secs().abs_diff(created_at.as_secs()) < 3_600);
-    assert_eq!(listed, [KeyInfo { kid: kid.clone(), algorithm: "EdDSA", created_at, active: true, path: path.clone() }]);
+    let path = bench.path(&kid);
+    let listed = bench.store().list().unwrap();
+    let since = UnixTime::from_secs(10_000);
+    let until = Some(UnixTime::from_secs(11_060));
+    assert_eq!(
+        listed,
+        [KeyInfo { kid: kid.clone(), algorithm: "EdDSA", state: KeyState::Active, created_at: since, since, until, path: path.clone() }]
+    );
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
-    assert_eq!((mode(&keys), mode(&path), mode(&keys.join(ACTIVE))), (0o700, 0o600, 0o600));
-    assert_eq!(fs::read_to_string(keys.join(ACTIVE)).unwrap(), format!("{kid}\n"));
-    let mut names: Vec<_> = fs::read_dir(&keys).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    let mut expected = [format!("{kid}.pem"), ACTIVE.to_owned()];
+    assert_eq!((mode(&bench.keys), mode(&path), mode(&bench.keys.join(ROTATION))), (0o700, 0o600, 0o600));
+    let mut expected = [format!("{kid}.pem"), ROTATION.to_owned()];
     expected.sort();
-    assert_eq!(names, expected, "something was left over");
+    assert_eq!(bench.files(), expected, "something was left over");
+    let document: serde_json::Value = serde_json::from_slice(&fs::read(bench.keys.join(ROTATION)).unwrap()).unwrap();
+    let active = serde_json::json!({"kid": kid, "since": 10_000, "latest": 10_000, "lifetime": 300});
+    assert_eq!(document, serde_json::json!({"version": 1, "rotation": {"active": active}}));
 }
 
 /// RFC 8410 section 10.3: the example of version 1, which is what every OpenSSL since 1.1.1 writes and reads.
@@ -48,75 +112,227 @@ fn key_files_are_those_of_rfc_8410() {
         0xd4, 0xee, 0x72, 0xdb, 0xf9, 0x13, 0x58, 0x4a, 0xd5, 0xb6, 0xd8, 0xf1, 0xf7, 0x69, 0xf8, 0xad, 0x3a, 0xfe, 0x7c, 0x28, 0xcb, 0xf1,
         0xd4, 0xfb, 0xe0, 0x97, 0xa8, 0x8f, 0x44, 0x75, 0x58, 0x42,
     ];
-    let text = key_file(&SigningKey::from_seed(&Zeroizing::new(seed)), UnixTime::from_secs(1_795_383_984)).unwrap();
+    let text = files::pem(&SigningKey::from_seed(&Zeroizing::new(seed)), UnixTime::from_secs(1_795_383_984)).unwrap();
     assert_eq!(
         *text,
         "Signing key of credgate: Ed25519, secret.\ncreated_at: 1795383984 (2026-11-22T21:46:24Z)\n-----BEGIN PRIVATE KEY-----\n\
          MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n-----END PRIVATE KEY-----\n"
     );
     // A key that somebody else made, without the text above it.
-    let (_root, keys) = directory();
-    directory::prepare(&keys).unwrap();
+    let bench = bench();
+    directory::prepare(&bench.keys).unwrap();
     let kid = SigningKey::from_seed(&Zeroizing::new(seed)).kid().to_owned();
     let bare = text.split_once(")\n").unwrap().1;
-    write_private(&keys, &format!("{kid}.pem"), bare.as_bytes()).unwrap();
-    assert_eq!(load_or_create_keys(&keys).unwrap().active().kid(), kid);
-    assert!(now().as_secs().abs_diff(list_keys(&keys).unwrap()[0].created_at.as_secs()) < 3_600, "without a mark the file's time counts");
+    files::write_private(&bench.keys, &format!("{kid}.pem"), bare.as_bytes()).unwrap();
+    assert_eq!(bench.load().unwrap().active().kid(), kid);
+    let created_at = bench.store().list().unwrap()[0].created_at;
+    assert!(now().as_secs().abs_diff(created_at.as_secs()) < 3_600, "without a mark the file's time counts");
 }
 
 #[test]
-fn the_active_file_decides_who_signs() {
-    let (_root, keys) = directory();
-    let first = load_or_create_keys(&keys).unwrap().active().kid().to_owned();
-    let older = add_key(&keys, 1, 1_000);
-    let newest = add_key(&keys, 2, 4_000_000_000);
-    let ring = load_or_create_keys(&keys).unwrap();
-    assert_eq!((ring.active().kid(), ring.jwk_set().keys.len()), (first.as_str(), 3));
-    assert_eq!(ring.jwk_set().keys[0].kid(), first);
-    let listed: Vec<_> = list_keys(&keys).unwrap().into_iter().map(|key| (key.kid, key.active)).collect();
-    assert_eq!(listed, [(newest.clone(), false), (first, true), (older.clone(), false)]);
+fn a_rotation_goes_through_all_states() {
+    let bench = bench();
+    let (store, published) = bench.daemon();
+    let old = published.lock().unwrap().active().kid().to_owned();
+    assert_eq!(store.tick().unwrap(), Some(Duration::from_secs(1_000)));
+    let new = store.rotate().unwrap();
+    assert_eq!((new.state, new.until), (KeyState::Published, Some(UnixTime::from_secs(10_060))));
+    let new = new.kid;
+    assert_eq!(kids(&published), [old.clone(), new.clone()], "published, and the old one signs");
+    assert_eq!(store.tick().unwrap(), Some(Duration::from_secs(60)));
+    bench.set(10_059);
+    store.tick().unwrap();
+    assert_eq!(published.lock().unwrap().active().kid(), old);
+    bench.set(10_060);
+    assert_eq!(store.tick().unwrap(), Some(Duration::from_secs(330)));
+    assert_eq!(kids(&published), [new.clone(), old.clone()]);
+    bench.set(10_389);
+    store.tick().unwrap();
+    assert_eq!(kids(&published).len(), 2);
+    bench.set(10_390);
+    store.tick().unwrap();
+    assert_eq!(kids(&published), std::slice::from_ref(&new));
+    assert_eq!(states(&bench.store()), [(new.clone(), KeyState::Active)], "on disk, too");
+    let mut expected = [format!("{new}.pem"), ROTATION.to_owned()];
+    expected.sort();
+    assert_eq!(bench.files(), expected);
+    // By schedule.
+    bench.set(11_060);
+    store.tick().unwrap();
+    assert_eq!(kids(&published).len(), 2);
+}
 
-    write_private(&keys, ACTIVE, older.as_bytes()).unwrap();
-    assert_eq!(load_or_create_keys(&keys).unwrap().active().kid(), older);
-    fs::remove_file(keys.join(ACTIVE)).unwrap();
-    assert_eq!(load_or_create_keys(&keys).unwrap().active().kid(), newest);
+#[test]
+fn a_restart_goes_on_where_the_other_process_ended() {
+    let bench = bench();
+    let old = bench.load().unwrap().active().kid().to_owned();
+    // By the command line of a gateway that does not run: nobody publishes the key until one does.
+    let offline = bench.store().rotate().unwrap();
+    assert_eq!(offline.until, None);
+    bench.set(20_000);
+    let (store, published) = bench.daemon();
+    store.tick().unwrap();
+    assert_eq!(kids(&published), [old.clone(), offline.kid.clone()]);
+    bench.set(20_060);
+    store.tick().unwrap();
+    assert_eq!(kids(&published), [offline.kid.clone(), old.clone()]);
+    drop(store);
+    bench.set(20_389);
+    let (store, published) = bench.daemon();
+    store.tick().unwrap();
+    assert_eq!(kids(&published), [offline.kid.clone(), old.clone()], "published while its tokens live, by whichever process");
+    bench.set(20_390);
+    store.tick().unwrap();
+    assert_eq!(kids(&published), [offline.kid]);
+}
+
+#[test]
+fn a_revoked_key_is_gone_at_once_and_for_good() {
+    let bench = bench();
+    let (store, published) = bench.daemon();
+    let first = kids(&published)[0].clone();
+    let (revoked, active) = store.revoke(&first).unwrap();
+    assert_eq!((revoked.kid.as_str(), revoked.state, active.state), (first.as_str(), KeyState::Active, KeyState::Active));
+    assert_eq!(kids(&published), std::slice::from_ref(&active.kid));
+    assert!(!bench.path(&first).exists());
+    let next = store.rotate().unwrap().kid;
+    assert_eq!(store.revoke(&active.kid).unwrap().1.kid, next, "the published key takes over at once");
+    assert_eq!(kids(&published), std::slice::from_ref(&next));
+    let waiting = store.rotate().unwrap().kid;
+    store.revoke(&waiting).unwrap();
+    assert_eq!(states(&bench.store()), [(next, KeyState::Active)]);
+    assert_eq!(store.revoke(&first).unwrap_err().code(), "not_found");
+}
+
+#[test]
+fn deny_rotations_without_end() {
+    let bench = bench();
+    let (store, _) = bench.daemon();
+    while states(&store).len() < MAX_KEYS {
+        store.rotate().unwrap();
+        assert!(store.rotate().unwrap_err().to_string().contains("a rotation is under way"));
+        assert!(store.held().as_mut().unwrap().rotation.activate((store.clock)(), &RULES));
+    }
+    let before = (bench.files(), states(&store));
+    assert!(store.rotate().unwrap_err().to_string().contains("too many keys"));
+    assert_eq!((bench.files(), states(&store)), before);
+}
+
+/// Every point at which a process can end: after each file it wrote or removed.
+#[test]
+fn a_process_that_ends_between_two_files_leaves_keys_to_go_on_with() {
+    // Between the new key's file and the states: the key is not in use.
+    let bench = bench();
+    let old = bench.load().unwrap().active().kid().to_owned();
+    let orphan = bench.add_key(1, 50_000);
+    fs::write(bench.keys.join(".new"), "half a file").unwrap();
+    assert_eq!(bench.load().unwrap().jwk_set().keys.len(), 1);
+    assert_eq!(states(&bench.store()), [(old.clone(), KeyState::Active)]);
+    bench.store().rotate().unwrap();
+    assert!(bench.path(&orphan).exists() && !bench.keys.join(".new").exists());
+
+    // Between the states and the removal of a file: it is removed at the next start.
+    let pem = fs::read(bench.path(&old)).unwrap();
+    bench.store().revoke(&old).unwrap();
+    files::write_private(&bench.keys, &format!("{old}.pem"), &pem).unwrap();
+    let ring = bench.load().unwrap();
+    assert_ne!(ring.active().kid(), old);
+    assert!(!bench.path(&old).exists(), "revoked for good");
+
+    // Between the first key and the states.
+    let bench = self::bench();
+    directory::prepare(&bench.keys).unwrap();
+    fs::write(bench.keys.join(".new"), "half a key").unwrap();
+    let kid = bench.load().unwrap().active().kid().to_owned();
+    fs::remove_file(bench.keys.join(ROTATION)).unwrap();
+    assert_eq!(bench.load().unwrap().active().kid(), kid);
+}
+
+#[test]
+fn keys_without_their_states_are_all_published() {
+    let bench = bench();
+    directory::prepare(&bench.keys).unwrap();
+    let older = bench.add_key(1, 1_000);
+    let newest = bench.add_key(2, 2_000);
+    let (store, published) = bench.daemon();
+    assert_eq!(kids(&published), [newest.clone(), older.clone()]);
+    bench.set(10_330);
+    store.tick().unwrap();
+    assert_eq!(kids(&published), [newest], "the other may have signed until now, and goes when its tokens have expired");
+}
+
+#[test]
+fn deny_states_that_cannot_be_read() {
+    let bench = bench();
+    let kid = bench.load().unwrap().active().kid().to_owned();
+    let path = bench.keys.join(ROTATION);
+    let text = fs::read_to_string(&path).unwrap();
+    for (damaged, told) in [
+        (String::new(), "cannot be read"),
+        (text[..40].to_owned(), "cannot be read"),
+        (text.replace("\"latest\"", "\"x\""), "cannot be read"),
+        (text.replace("\"version\": 1", "\"version\": 2"), "has version 2"),
+        (text.replace(&kid, "AAAA"), "names the key \"AAAA\", which is not there"),
+    ] {
+        fs::write(&path, damaged).unwrap();
+        for error in [bench.load().unwrap_err(), bench.store().list().unwrap_err(), bench.store().rotate().unwrap_err()] {
+            assert!(error.to_string().contains(told), "{error}");
+        }
+        assert_eq!(bench.files().len(), 2, "nothing is made anew in silence");
+    }
+}
+
+#[test]
+fn a_change_that_cannot_be_written_is_not_in_force() {
+    let bench = bench();
+    let (store, published) = bench.daemon();
+    let before = kids(&published);
+    // A directory in the place of the temporary file: nothing can be written.
+    fs::create_dir(bench.keys.join(".new")).unwrap();
+    assert!(store.rotate().is_err());
+    assert!(store.revoke(&before[0]).is_err());
+    assert_eq!((kids(&published), states(&store).len()), (before.clone(), 1));
+    fs::remove_dir(bench.keys.join(".new")).unwrap();
+    store.rotate().unwrap();
+    assert_eq!(kids(&published).len(), 2);
 }
 
 #[test]
 fn deny_keys_that_others_can_read() {
-    let (_root, keys) = directory();
-    let kid = load_or_create_keys(&keys).unwrap().active().kid().to_owned();
-    let path = keys.join(format!("{kid}.pem"));
+    let bench = bench();
+    let kid = bench.load().unwrap().active().kid().to_owned();
+    let path = bench.path(&kid);
     for mode in [0o640, 0o604, 0o620, 0o644] {
         fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-        let error = load_or_create_keys(&keys).unwrap_err();
+        let error = bench.load().unwrap_err();
         assert_eq!(error.to_string(), format!("{0} has mode {mode:04o}, which lets others in: chmod 600 {0}", path.display()));
-        assert_eq!(list_keys(&keys).unwrap_err().code(), "permissions");
+        assert_eq!(bench.store().list().unwrap_err().code(), "permissions");
     }
     fs::set_permissions(&path, Permissions::from_mode(0o400)).unwrap();
-    fs::set_permissions(&keys, Permissions::from_mode(0o750)).unwrap();
-    assert_eq!(load_or_create_keys(&keys).unwrap_err().code(), "permissions");
-    fs::set_permissions(&keys, Permissions::from_mode(0o700)).unwrap();
-    assert_eq!(load_or_create_keys(&keys).unwrap().active().kid(), kid);
+    fs::set_permissions(&bench.keys, Permissions::from_mode(0o750)).unwrap();
+    assert_eq!(bench.load().unwrap_err().code(), "permissions");
+    fs::set_permissions(&bench.keys, Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(bench.load().unwrap().active().kid(), kid);
 }
 
 #[test]
 fn deny_misnamed_and_damaged_keys() {
-    let (_root, keys) = directory();
-    let kid = load_or_create_keys(&keys).unwrap().active().kid().to_owned();
-    let path = keys.join(format!("{kid}.pem"));
+    let bench = bench();
+    let kid = bench.load().unwrap().active().kid().to_owned();
+    let path = bench.path(&kid);
     let pem = fs::read_to_string(&path).unwrap();
     let secret = pem.lines().nth(3).unwrap().to_owned();
     let refused = |reason: &str| {
-        let error = load_or_create_keys(&keys).unwrap_err();
+        let error = bench.load().unwrap_err();
         assert_eq!(error.code(), "bad_key_file");
         let text = format!("{error} {error:?}");
         assert!(text.contains(reason) && !text.contains(&secret), "{text}");
     };
-    let misnamed = keys.join("old.pem");
-    fs::rename(&path, &misnamed).unwrap();
-    refused(&format!("rename the file to {kid}.pem"));
-    fs::rename(&misnamed, &path).unwrap();
+    let other = bench.add_key(1, 1_000);
+    let exchanged = fs::read(bench.path(&other)).unwrap();
+    fs::remove_file(bench.path(&other)).unwrap();
+    fs::write(&path, exchanged).unwrap();
+    refused(&format!("rename the file to {other}.pem"));
     for damaged in [String::new(), pem.replace("PRIVATE", "PUBLIC"), pem.replace(&secret, &secret[4..]), pem.replace("-----END", "----END")]
     {
         fs::write(&path, damaged).unwrap();
@@ -128,24 +344,12 @@ fn deny_misnamed_and_damaged_keys() {
 
 #[test]
 fn deny_a_public_key_that_does_not_belong() {
-    let (_root, keys) = directory();
-    directory::prepare(&keys).unwrap();
+    let bench = bench();
+    directory::prepare(&bench.keys).unwrap();
     let key = SigningKey::from_seed(&Zeroizing::new([1; 32]));
     for (public, accepted) in [(*key.public().x(), true), ([9; 32], false)] {
         let pair = KeypairBytes { secret_key: *key.seed(), public_key: Some(ed25519_dalek::pkcs8::PublicKeyBytes(public)) };
-        write_private(&keys, &format!("{}.pem", key.kid()), pair.to_pkcs8_pem(LineEnding::LF).unwrap().as_bytes()).unwrap();
-        assert_eq!(load_or_create_keys(&keys).is_ok(), accepted);
+        files::write_private(&bench.keys, &format!("{}.pem", key.kid()), pair.to_pkcs8_pem(LineEnding::LF).unwrap().as_bytes()).unwrap();
+        assert_eq!(bench.load().is_ok(), accepted);
     }
-}
-
-#[test]
-fn a_first_start_that_was_cut_off_is_finished() {
-    let (_root, keys) = directory();
-    directory::prepare(&keys).unwrap();
-    fs::write(keys.join(".new"), "half a key").unwrap();
-    let kid = load_or_create_keys(&keys).unwrap().active().kid().to_owned();
-    assert!(!keys.join(".new").exists());
-    // Cut off between the key and the file that names it.
-    fs::remove_file(keys.join(ACTIVE)).unwrap();
-    assert_eq!(load_or_create_keys(&keys).unwrap().active().kid(), kid);
 }
