@@ -14,7 +14,7 @@ use std::hint::black_box;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
-use credgate::clients::{AuthMethod, Channel, Client, ClientSecret, ClientStore, Status};
+use credgate::clients::{Channel, Client, ClientSecret, ClientStore};
 use credgate::clock::UnixTime;
 use credgate::endpoint::{Engine, Request, Settings};
 use credgate::jose::{KeyRing, SigningKey};
@@ -54,14 +54,7 @@ struct Bench {
 impl Bench {
     /// A gateway with 1,000 clients.
     fn new() -> Self {
-        let server = ResourceServer {
-            id: "telemetry".parse().unwrap(),
-            audience: "https://telemetry.example".into(),
-            description: String::new(),
-            max_token_lifetime: None,
-            created_at: NOW,
-            updated_at: NOW,
-        };
+        let server = ResourceServer::new("telemetry".parse().unwrap(), "https://telemetry.example".into(), NOW);
         let scope = Scope {
             name: "telemetry:write".parse().unwrap(),
             description: String::new(),
@@ -73,18 +66,8 @@ impl Bench {
         let (record, secret) = ClientSecret::generate(&Zeroizing::new([7; 32]), NOW);
         let clients = (0..1_000).map(|number| {
             let id: ClientId = format!("device-{number}").parse().unwrap();
-            let client = Client {
-                client_id: id.clone(),
-                client_name: String::new(),
-                token_endpoint_auth_method: AuthMethod::ClientSecretPost,
-                scope: "telemetry:write".parse().unwrap(),
-                status: Status::Active,
-                secrets: vec![record.clone()],
-                software_id: String::new(),
-                software_version: String::new(),
-                created_at: NOW,
-                updated_at: NOW,
-            };
+            let client =
+                Client { scope: "telemetry:write".parse().unwrap(), secrets: vec![record.clone()], ..Client::new(id.clone(), NOW) };
             (id, Arc::new(client))
         });
         let policy = Policy {

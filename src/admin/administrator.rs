@@ -10,7 +10,7 @@ use super::{
     AdminError, AdminErrorCode, Answer, ClientDocument, Command, DaemonStatus, KeyDocument, MAX_FRAME, NewClient, NewResourceServer,
     NewScope,
 };
-use crate::clients::{AuthMethod, Client, ClientSecret, ClientStore as _, Status};
+use crate::clients::{Client, ClientSecret, ClientStore as _, Status};
 use crate::clock::UnixTime;
 use crate::oauth::ClientId;
 use crate::policy::{PolicyStore as _, ResourceServer, Scope};
@@ -178,16 +178,12 @@ impl Administrator {
         let now = UnixTime::from(SystemTime::now());
         let (record, secret) = ClientSecret::generate(&entropy, now);
         let added = self.registry.add_client(Client {
-            client_id: id.clone(),
             client_name: new.client_name,
-            token_endpoint_auth_method: AuthMethod::ClientSecretPost,
             scope: new.scope,
-            status: Status::Active,
             secrets: vec![record],
             software_id: new.software_id,
             software_version: new.software_version,
-            created_at: now,
-            updated_at: now,
+            ..Client::new(id.clone(), now)
         })?;
         Ok(Answer::ClientAdded { client: Box::new((&*added).into()), client_secret: secret.into() })
     }
@@ -203,12 +199,9 @@ impl Administrator {
         }
         let now = UnixTime::from(SystemTime::now());
         let added = self.registry.add_resource_server(ResourceServer {
-            id: new.id,
-            audience: new.audience,
             description: new.description,
             max_token_lifetime: new.max_token_lifetime,
-            created_at: now,
-            updated_at: now,
+            ..ResourceServer::new(new.id, new.audience, now)
         })?;
         Ok(Answer::ResourceServer(added))
     }

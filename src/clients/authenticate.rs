@@ -116,18 +116,7 @@ mod tests {
 
     fn store(change: impl FnOnce(&mut Client)) -> (One, Secret) {
         let (record, secret) = ClientSecret::generate(&Zeroizing::new([7; 32]), NOW);
-        let mut client = Client {
-            client_id: "dev1".parse().unwrap(),
-            client_name: String::new(),
-            token_endpoint_auth_method: AuthMethod::ClientSecretPost,
-            scope: Default::default(),
-            status: Status::Active,
-            secrets: vec![record],
-            software_id: String::new(),
-            software_version: String::new(),
-            created_at: NOW,
-            updated_at: NOW,
-        };
+        let mut client = Client { secrets: vec![record], ..Client::new("dev1".parse().unwrap(), NOW) };
         change(&mut client);
         (One(Arc::new(client)), secret)
     }

@@ -38,6 +38,25 @@ pub struct Client {
     pub updated_at: UnixTime,
 }
 
+impl Client {
+    /// An active client that has nothing yet: no name, no scope, no secret.
+    #[must_use]
+    pub fn new(client_id: ClientId, now: UnixTime) -> Self {
+        Self {
+            client_id,
+            client_name: String::new(),
+            token_endpoint_auth_method: AuthMethod::ClientSecretPost,
+            scope: ScopeSet::default(),
+            status: Status::Active,
+            secrets: Vec::new(),
+            software_id: String::new(),
+            software_version: String::new(),
+            created_at: now,
+            updated_at: now,
+        }
+    }
+}
+
 /// A client authentication method, by its RFC 7591 name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

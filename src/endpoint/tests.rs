@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::{Decision, Engine, EnvelopeFault, Reply, Request, Settings};
-use crate::clients::{AuthMethod, Channel, Client, ClientSecret, ClientStore, Status};
+use crate::clients::{Channel, Client, ClientSecret, ClientStore, Status};
 use crate::clock::UnixTime;
 use crate::jose::{KeyRing, SigningKey, decode_unverified};
 use crate::oauth::{ClientId, ErrorCode, Format, Reason};
@@ -35,14 +35,7 @@ impl PolicyStore for Store {
 }
 
 fn resource_server(id: &str, max_token_lifetime: Option<u32>) -> ResourceServer {
-    ResourceServer {
-        id: id.parse().unwrap(),
-        audience: format!("https://{id}.example"),
-        description: String::new(),
-        max_token_lifetime,
-        created_at: NOW,
-        updated_at: NOW,
-    }
+    ResourceServer { max_token_lifetime, ..ResourceServer::new(id.parse().unwrap(), format!("https://{id}.example"), NOW) }
 }
 
 fn scope(name: &str, resource_server: &str) -> Scope {
@@ -61,16 +54,10 @@ fn engine() -> (Engine, String) {
     let (record, secret) = ClientSecret::generate(&Zeroizing::new([7; 32]), NOW);
     let client = |id: &str, scopes: &str, status| {
         let client = Client {
-            client_id: id.parse().unwrap(),
-            client_name: String::new(),
-            token_endpoint_auth_method: AuthMethod::ClientSecretPost,
             scope: if scopes.is_empty() { Default::default() } else { scopes.parse().unwrap() },
             status,
             secrets: vec![record.clone()],
-            software_id: String::new(),
-            software_version: String::new(),
-            created_at: NOW,
-            updated_at: NOW,
+            ..Client::new(id.parse().unwrap(), NOW)
         };
         (client.client_id.clone(), Arc::new(client))
     };

@@ -31,6 +31,14 @@ pub struct ResourceServer {
     pub updated_at: UnixTime,
 }
 
+impl ResourceServer {
+    /// A resource server with the gateway's limits and no description.
+    #[must_use]
+    pub fn new(id: ResourceServerId, audience: String, now: UnixTime) -> Self {
+        Self { id, audience, description: String::new(), max_token_lifetime: None, created_at: now, updated_at: now }
+    }
+}
+
 /// A predefined scope: what a name means.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use credgate::clients::{AuthMethod, Channel, Client, ClientSecret, ClientStore, SecretDigest, Status};
+use credgate::clients::{Channel, Client, ClientSecret, ClientStore, SecretDigest};
 use credgate::clock::UnixTime;
 use credgate::endpoint::{Engine, Request, Settings};
 use credgate::jose::{KeyRing, SigningKey, decode_unverified};
@@ -23,16 +23,9 @@ impl ClientStore for Example {
     fn client(&self, id: &ClientId) -> Option<Arc<Client>> {
         let digest = SecretDigest::of(&Secret::new(b"s3cr3t".to_vec()));
         let client = Client {
-            client_id: "dev1".parse().unwrap(),
-            client_name: String::new(),
-            token_endpoint_auth_method: AuthMethod::ClientSecretPost,
             scope: "telemetry:write".parse().unwrap(),
-            status: Status::Active,
             secrets: vec![ClientSecret { digest, created_at: NOW, not_before: None, expires_at: None }],
-            software_id: String::new(),
-            software_version: String::new(),
-            created_at: NOW,
-            updated_at: NOW,
+            ..Client::new("dev1".parse().unwrap(), NOW)
         };
         (*id == client.client_id).then(|| Arc::new(client))
     }
@@ -40,14 +33,7 @@ impl ClientStore for Example {
 
 impl PolicyStore for Example {
     fn policy(&self) -> Arc<Policy> {
-        let server = ResourceServer {
-            id: "telemetry".parse().unwrap(),
-            audience: "https://telemetry.example".into(),
-            description: String::new(),
-            max_token_lifetime: None,
-            created_at: NOW,
-            updated_at: NOW,
-        };
+        let server = ResourceServer::new("telemetry".parse().unwrap(), "https://telemetry.example".into(), NOW);
         let scope = Scope {
             name: "telemetry:write".parse().unwrap(),
             description: String::new(),

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use credgate::clients::{AuthMethod, Channel, Client, ClientSecret, ClientStore, Status};
+use credgate::clients::{Channel, Client, ClientSecret, ClientStore, Status};
 use credgate::clock::UnixTime;
 use credgate::endpoint::{Engine, Settings};
 use credgate::jose::{self, KeyRing, SigningKey};
@@ -72,14 +72,7 @@ struct Fixture {
 }
 
 fn gateway() -> (Arc<Gateway>, HashMap<String, String>) {
-    let server = ResourceServer {
-        id: "telemetry".parse().unwrap(),
-        audience: AUDIENCE.into(),
-        description: String::new(),
-        max_token_lifetime: None,
-        created_at: NOW,
-        updated_at: NOW,
-    };
+    let server = ResourceServer::new("telemetry".parse().unwrap(), AUDIENCE.into(), NOW);
     let scope = Scope {
         name: "telemetry:write".parse().unwrap(),
         description: String::new(),
@@ -97,18 +90,8 @@ fn gateway() -> (Arc<Gateway>, HashMap<String, String>) {
         [(1, "dev1", Status::Active), (2, "dev2", Status::Active), (3, "gone", Status::Blocked), (4, LOOKALIKE, Status::Active)]
     {
         let (record, secret) = ClientSecret::generate(&Zeroizing::new([seed; 32]), NOW);
-        let client = Client {
-            client_id: id.parse().unwrap(),
-            client_name: String::new(),
-            token_endpoint_auth_method: AuthMethod::ClientSecretPost,
-            scope: "telemetry:write".parse().unwrap(),
-            status,
-            secrets: vec![record],
-            software_id: String::new(),
-            software_version: String::new(),
-            created_at: NOW,
-            updated_at: NOW,
-        };
+        let client =
+            Client { scope: "telemetry:write".parse().unwrap(), status, secrets: vec![record], ..Client::new(id.parse().unwrap(), NOW) };
         secrets.insert(id.to_owned(), String::from_utf8(secret.expose().to_vec()).unwrap());
         clients.insert(client.client_id.clone(), Arc::new(client));
     }

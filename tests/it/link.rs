@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use credgate::clients::{AuthMethod, Channel, Client, ClientSecret, ClientStore, Status};
+use credgate::clients::{Channel, Client, ClientSecret, ClientStore};
 use credgate::clock::UnixTime;
 use credgate::endpoint::{Engine, Settings};
 use credgate::jose::{JwkSet, KeyRing, SigningKey};
@@ -53,26 +53,8 @@ impl PolicyStore for Policies {
 /// A gateway that knows one client, and the payload with which that client asks for a token.
 fn gateway() -> (Arc<Gateway>, String) {
     let (record, secret) = ClientSecret::generate(&Zeroizing::new([7; 32]), NOW);
-    let client = Client {
-        client_id: DEVICE.parse().unwrap(),
-        client_name: String::new(),
-        token_endpoint_auth_method: AuthMethod::ClientSecretPost,
-        scope: "telemetry:write".parse().unwrap(),
-        status: Status::Active,
-        secrets: vec![record],
-        software_id: String::new(),
-        software_version: String::new(),
-        created_at: NOW,
-        updated_at: NOW,
-    };
-    let server = ResourceServer {
-        id: "telemetry".parse().unwrap(),
-        audience: "https://telemetry.example".into(),
-        description: String::new(),
-        max_token_lifetime: None,
-        created_at: NOW,
-        updated_at: NOW,
-    };
+    let client = Client { scope: "telemetry:write".parse().unwrap(), secrets: vec![record], ..Client::new(DEVICE.parse().unwrap(), NOW) };
+    let server = ResourceServer::new("telemetry".parse().unwrap(), "https://telemetry.example".into(), NOW);
     let scope = Scope {
         name: "telemetry:write".parse().unwrap(),
         description: String::new(),

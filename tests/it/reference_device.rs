@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use credgate::clients::{AuthMethod, Channel, Client, ClientSecret, Status};
+use credgate::clients::{Channel, Client, ClientSecret};
 use credgate::clock::UnixTime;
 use credgate::device::{ConnectProblem, DeviceError, DeviceOptions, MqttVersion, Session, TokenQuery, fetch_retained, request_token};
 use credgate::endpoint::{Engine, Settings};
@@ -72,14 +72,7 @@ fn query(format: Format) -> TokenQuery {
 fn gateway(state: &tempfile::TempDir, link: LinkKind) -> Arc<Gateway> {
     let options = RegistryOptions { directory: state.path().join("registry"), cache_capacity: 8 * 1_024 * 1_024 };
     let registry = Registry::open(&options).unwrap();
-    let server = ResourceServer {
-        id: "telemetry".parse().unwrap(),
-        audience: "https://telemetry.example".into(),
-        description: String::new(),
-        max_token_lifetime: None,
-        created_at: now(),
-        updated_at: now(),
-    };
+    let server = ResourceServer::new("telemetry".parse().unwrap(), "https://telemetry.example".into(), now());
     let scope = |name: &str| Scope {
         name: name.parse().unwrap(),
         description: String::new(),
@@ -89,16 +82,9 @@ fn gateway(state: &tempfile::TempDir, link: LinkKind) -> Arc<Gateway> {
         updated_at: now(),
     };
     let client = Client {
-        client_id: DEVICE.parse().unwrap(),
-        client_name: String::new(),
-        token_endpoint_auth_method: AuthMethod::ClientSecretPost,
         scope: "config:read telemetry:write".parse().unwrap(),
-        status: Status::Active,
         secrets: vec![ClientSecret::generate(&Zeroizing::new([7; 32]), now()).0],
-        software_id: String::new(),
-        software_version: String::new(),
-        created_at: now(),
-        updated_at: now(),
+        ..Client::new(DEVICE.parse().unwrap(), now())
     };
     registry.add_resource_server(server.clone()).unwrap();
     registry.add_scope(scope("telemetry:write")).unwrap();

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::clients::{AuthMethod, ClientSecret, Status};
+use crate::clients::{ClientSecret, Status};
 
 const NOW: UnixTime = UnixTime::from_secs(1_795_383_984);
 
@@ -28,27 +28,19 @@ fn open(directory: &Path) -> Arc<Registry> {
 fn client(id: &str) -> Client {
     let (secret, _) = ClientSecret::generate(&Zeroizing::new([7; 32]), NOW);
     Client {
-        client_id: id.parse().unwrap(),
         client_name: "Pump 7".into(),
-        token_endpoint_auth_method: AuthMethod::ClientSecretPost,
-        scope: Default::default(),
-        status: Status::Active,
         secrets: vec![secret],
         software_id: "pump".into(),
         software_version: "1.2".into(),
-        created_at: NOW,
-        updated_at: NOW,
+        ..Client::new(id.parse().unwrap(), NOW)
     }
 }
 
 fn server(id: &str, audience: &str) -> ResourceServer {
     ResourceServer {
-        id: id.parse().unwrap(),
-        audience: audience.into(),
         description: "The broker".into(),
         max_token_lifetime: Some(600),
-        created_at: NOW,
-        updated_at: NOW,
+        ..ResourceServer::new(id.parse().unwrap(), audience.into(), NOW)
     }
 }
 
