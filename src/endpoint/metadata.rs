@@ -4,7 +4,11 @@ use serde::Serialize;
 
 use super::Engine;
 use crate::clients::{AuthMethod, Channel};
+use crate::jose;
 use crate::oauth::{Format, GrantType, Operation};
+
+/// The `typ` of signed metadata: no specification gives it one of its own.
+const SIGNED_METADATA_TYP: &str = "JWT";
 
 /// The metadata document (RFC 8414 section 2) with members of ours, prefixed `mqtt_`, for what RFC 8414 says in URLs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -22,6 +26,17 @@ pub struct Metadata {
     /// Where things are.
     #[serde(flatten)]
     pub mqtt: MqttMetadata,
+    /// All other members, and `iss`, as a JWT signed by the active key (RFC 8414 section 2.1), so that a copy needs no trust in who carries it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signed_metadata: Option<String>,
+}
+
+/// The claims of `signed_metadata`.
+#[derive(Serialize)]
+struct SignedMetadata<'a> {
+    iss: &'a str,
+    #[serde(flatten)]
+    metadata: &'a Metadata,
 }
 
 /// What a client needs to know of the topics.
@@ -45,6 +60,14 @@ impl Engine {
     /// The metadata to publish through a broker whose topics begin with `prefix`.
     #[must_use]
     pub fn metadata(&self, prefix: &str, channel: Channel) -> Metadata {
+        let mut metadata = self.unsigned_metadata(prefix, channel);
+        let claims = SignedMetadata { iss: &self.settings.issuer, metadata: &metadata };
+        // Signing fails only for claims that are no JSON object. The member is optional: without it the rest still holds.
+        metadata.signed_metadata = jose::sign(SIGNED_METADATA_TYP, &claims, self.keys().active()).ok();
+        metadata
+    }
+
+    fn unsigned_metadata(&self, prefix: &str, channel: Channel) -> Metadata {
         Metadata {
             issuer: self.settings.issuer.clone(),
             response_types_supported: Vec::new(),
@@ -62,6 +85,7 @@ impl Engine {
                 mqtt_formats_supported: vec![Format::Json.as_str(), Format::Cbor.as_str()],
                 mqtt_max_payload: self.settings.max_payload,
             },
+            signed_metadata: None,
         }
     }
 }

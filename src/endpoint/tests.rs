@@ -286,6 +286,20 @@ fn hostile_bytes_never_panic_and_never_pass() {
 }
 
 #[test]
+fn metadata_is_signed_by_the_active_key() {
+    let (engine, _) = engine();
+    let mut metadata = serde_json::to_value(engine.metadata("oauth2/v1", Channel::Trusted)).unwrap();
+    let signed = metadata.as_object_mut().unwrap().remove("signed_metadata").unwrap();
+    let signed = signed.as_str().unwrap();
+    let (header, mut claims) = decode_unverified(signed).unwrap();
+    assert_eq!(header["kid"], engine.keys().active().kid());
+    assert_eq!(claims.as_object_mut().unwrap().remove("iss"), Some(json!(ISSUER)));
+    assert_eq!(claims, metadata);
+    // It is no access token, whatever else it says.
+    assert!(token::verify(signed, ISSUER, None, &engine.keys().jwk_set(), NOW).is_err());
+}
+
+#[test]
 fn metadata_says_what_is_enabled() {
     let (engine, _) = engine();
     let metadata = serde_json::to_value(engine.metadata("oauth2/v1", Channel::Trusted)).unwrap();

@@ -196,6 +196,8 @@ fn published_documents(site: &Site) {
     assert_eq!(metadata["issuer"], "https://credgate.local");
     assert_eq!(metadata["grant_types_supported"], json!(["client_credentials"]));
     assert_eq!(metadata["token_endpoint_auth_methods_supported"], json!(["client_secret_post"]));
+    let signed = credgate::jose::decode_unverified(metadata["signed_metadata"].as_str().unwrap()).unwrap().1;
+    assert_eq!((&signed["iss"], &signed["scopes_supported"]), (&metadata["issuer"], &scopes));
     let keys = jwks(&device)["keys"].clone();
     let listed: Value = serde_json::from_str(&site.credgate(&["key", "list", "--output", "json"])).unwrap();
     assert_eq!(keys.as_array().unwrap().len(), 1);
