@@ -73,6 +73,7 @@ impl Bench {
         let policy = Policy {
             resource_servers: [(server.id.clone(), Arc::new(server))].into(),
             scopes: [(scope.name.clone(), Arc::new(scope))].into(),
+            ..Policy::default()
         };
         let store = Arc::new(Store { clients: RwLock::new(clients.collect()), policy: Arc::new(policy) });
         let key = Arc::new(SigningKey::from_seed(&Zeroizing::new([9; 32])));

@@ -1,6 +1,7 @@
 //! Time as the core sees it: a value handed in by the shell, never read here.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
@@ -55,6 +56,41 @@ impl fmt::Display for UnixTime {
     }
 }
 
+/// Reads what is shown, RFC 3339 in UTC with whole seconds, or the seconds since the epoch.
+impl FromStr for UnixTime {
+    type Err = InvalidTime;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTime> {
+        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return text.parse().map(Self).map_err(|_| InvalidTime);
+        }
+        let digits = |from: usize, to: usize| text.get(from..to).and_then(|digits| digits.parse::<u64>().ok()).ok_or(InvalidTime);
+        let (year, month, day) = (digits(0, 4)?, digits(5, 7)?, digits(8, 10)?);
+        let (hour, minute, second) = (digits(11, 13)?, digits(14, 16)?, digits(17, 19)?);
+        let time = Self(days_since_epoch(year, month, day).ok_or(InvalidTime)?);
+        let time = [(hour, 3_600), (minute, 60), (second, 1)]
+            .iter()
+            .fold(time, |time, (count, unit)| time.saturating_add(count.saturating_mul(*unit)));
+        // Whatever is no date, no time, or written otherwise is shown differently.
+        if time.to_string() == text { Ok(time) } else { Err(InvalidTime) }
+    }
+}
+
+/// Seconds from the epoch to the beginning of a day; `None` for what is no date or lies before the epoch.
+fn days_since_epoch(year: u64, month: u64, day: u64) -> Option<u64> {
+    // The inverse of what `Display` does, in years that begin on 1 March.
+    let (year, month) = if month > 2 { (year, month.checked_sub(3)?) } else { (year.checked_sub(1)?, month.checked_add(9)?) };
+    let day_of_year = month.checked_mul(153)?.checked_add(2)?.checked_div(5)?.checked_add(day)?.checked_sub(1)?;
+    let leap_days = (year / 4).checked_sub(year / 100)?.checked_add(year / 400)?;
+    let days = year.checked_mul(365)?.checked_add(leap_days)?.checked_add(day_of_year)?.checked_sub(719_468)?;
+    days.checked_mul(86_400)
+}
+
+/// Text that is no time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a time must be seconds since 1970, or in UTC like 2026-11-22T21:46:24Z")]
+pub struct InvalidTime;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +106,40 @@ mod tests {
             (4_102_444_799, "2099-12-31T23:59:59Z"),
         ] {
             assert_eq!(UnixTime::from_secs(seconds).to_string(), text);
+            assert_eq!(text.parse(), Ok(UnixTime::from_secs(seconds)));
+        }
+    }
+
+    #[test]
+    fn every_day_is_read_as_it_is_shown() {
+        for day in 0..60_000 {
+            let time = UnixTime::from_secs(day * 86_400 + day);
+            assert_eq!(time.to_string().parse(), Ok(time));
+        }
+        assert_eq!("17".parse(), Ok(UnixTime::from_secs(17)));
+    }
+
+    #[test]
+    fn deny_what_is_no_time() {
+        for text in [
+            "",
+            "-1",
+            "+5",
+            "99999999999999999999999",
+            "2026-11-22",
+            "2026-11-22T21:46:24",
+            "2026-11-22T21:46:24+01:00",
+            "2026-11-22 21:46:24Z",
+            "2026-13-01T00:00:00Z",
+            "2026-02-30T00:00:00Z",
+            "2026-00-01T00:00:00Z",
+            "2026-01-01T24:00:00Z",
+            "2026-01-01T00:60:00Z",
+            "1969-12-31T23:59:59Z",
+            "2026-11-22T21:46:24Zé",
+            "é026-11-22T21:46:24Z",
+        ] {
+            assert_eq!(text.parse::<UnixTime>(), Err(InvalidTime), "{text}");
         }
     }
 

@@ -91,7 +91,7 @@ pub fn mint(
     entropy: TokenEntropy,
 ) -> Result<AccessToken, Refusal> {
     let server = grant.resource_server();
-    let lifetime = u64::from(lifetimes.default.min(lifetimes.maximum).min(server.max_token_lifetime.unwrap_or(u32::MAX)));
+    let lifetime = u64::from(lifetimes.default.min(lifetimes.maximum)).min(grant.max_lifetime(now));
     let claims = Claims {
         iss: issuer.to_owned(),
         sub: grant.client_id().as_str().to_owned(),

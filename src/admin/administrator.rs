@@ -1,5 +1,6 @@
 //! The one implementation of the operator's commands.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -7,13 +8,13 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::{
-    AdminError, AdminErrorCode, Answer, ClientDocument, Command, DaemonStatus, KeyDocument, MAX_FRAME, NewClient, NewResourceServer,
-    NewScope,
+    AdminError, AdminErrorCode, Answer, ClientChanges, ClientDocument, Command, DaemonStatus, KeyDocument, MAX_FRAME, NewClient,
+    NewResourceServer, NewRole, NewScope,
 };
 use crate::clients::{Client, ClientSecret, ClientStore as _, Status};
 use crate::clock::UnixTime;
-use crate::oauth::ClientId;
-use crate::policy::{PolicyStore as _, ResourceServer, Scope};
+use crate::oauth::{ClientId, ScopeSet};
+use crate::policy::{PolicyStore as _, ResourceServer, Role, Scope};
 use crate::registry::{self, KeyStore, Registry};
 
 /// Bytes of a name or of software words, at most.
@@ -106,6 +107,9 @@ impl Administrator {
                     Ok(Answer::Client(Box::new((&*changed).into())))
                 })
             }
+            Command::ClientEdit { client_id, changes } => {
+                self.change("client edit", client_id.as_str(), caller, || self.edit_client(&client_id, changes))
+            }
             Command::ResourceServerAdd(new) => {
                 let id = new.id.clone();
                 self.change("resource-server add", id.as_str(), caller, || self.add_resource_server(new))
@@ -125,6 +129,16 @@ impl Administrator {
                 let following = policy.scopes.values().filter(|scope| after.as_ref().is_none_or(|after| scope.name > *after));
                 let (scopes, more) = page(following.cloned())?;
                 Ok(Answer::Scopes { scopes, more })
+            }
+            Command::RoleAdd(new) => {
+                let name = new.name.clone();
+                self.change("role add", name.as_str(), caller, || self.add_role(new))
+            }
+            Command::RoleList { after } => {
+                let policy = self.registry.policy();
+                let following = policy.roles.values().filter(|role| after.as_ref().is_none_or(|after| role.name > *after));
+                let (roles, more) = page(following.cloned())?;
+                Ok(Answer::Roles { roles, more })
             }
             Command::KeyList => {
                 let keys = self.keys.list()?;
@@ -173,19 +187,52 @@ impl Administrator {
         check_text("the software id", &new.software_id, MAX_NAME)?;
         check_text("the software version", &new.software_version, MAX_NAME)?;
         check_count("scopes", new.scope.len())?;
+        check_changes(&new.policy)?;
         let mut entropy = Zeroizing::new([0; 32]);
         random(&mut *entropy)?;
         let now = UnixTime::from(SystemTime::now());
         let (record, secret) = ClientSecret::generate(&entropy, now);
-        let added = self.registry.add_client(Client {
+        let mut client = Client {
             client_name: new.client_name,
             scope: new.scope,
             secrets: vec![record],
             software_id: new.software_id,
             software_version: new.software_version,
             ..Client::new(id.clone(), now)
-        })?;
+        };
+        new.policy.apply(&mut client);
+        let added = self.registry.add_client(client)?;
         Ok(Answer::ClientAdded { client: Box::new((&*added).into()), client_secret: secret.into() })
+    }
+
+    fn edit_client(&self, id: &ClientId, changes: ClientChanges) -> Result<Answer, AdminError> {
+        check_changes(&changes)?;
+        if changes.is_empty() {
+            return Err(invalid("nothing to change was named"));
+        }
+        let now = UnixTime::from(SystemTime::now());
+        let changed = self.registry.update_client(id, |client| {
+            changes.apply(client);
+            client.updated_at = now;
+        })?;
+        Ok(Answer::Client(Box::new((&*changed).into())))
+    }
+
+    fn add_role(&self, new: NewRole) -> Result<Answer, AdminError> {
+        check_text("the description", &new.description, MAX_TEXT)?;
+        check_count("scopes", new.scope.len())?;
+        if new.scope.is_empty() {
+            return Err(invalid("a role must grant at least one scope"));
+        }
+        let now = UnixTime::from(SystemTime::now());
+        let added = self.registry.add_role(Role {
+            name: new.name,
+            description: new.description,
+            scope: new.scope,
+            created_at: now,
+            updated_at: now,
+        })?;
+        Ok(Answer::Role(added))
     }
 
     fn add_resource_server(&self, new: NewResourceServer) -> Result<Answer, AdminError> {
@@ -220,6 +267,14 @@ impl Administrator {
         })?;
         Ok(Answer::Scope(added))
     }
+}
+
+fn check_changes(changes: &ClientChanges) -> Result<(), AdminError> {
+    check_text("the client name", changes.client_name.as_deref().unwrap_or_default(), MAX_NAME)?;
+    check_count("scopes", changes.scope.as_ref().map_or(0, ScopeSet::len))?;
+    check_count("default scopes", changes.default_scope.as_ref().map_or(0, ScopeSet::len))?;
+    check_count("roles", changes.roles.as_ref().map_or(0, BTreeSet::len))?;
+    check_count("audiences", changes.audiences.as_ref().map_or(0, BTreeSet::len))
 }
 
 /// As many records as fit a page, and whether there are more.
@@ -373,6 +428,26 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_client_is_edited_and_the_rest_stays() {
+        let bench = bench();
+        bench.define_scope();
+        let role = NewRole { name: "pump".parse().unwrap(), scope: "telemetry:write".parse().unwrap(), description: String::new() };
+        assert!(matches!(bench.execute(Command::RoleAdd(role)).unwrap(), Answer::Role(_)));
+        let policy = ClientChanges { max_token_lifetime: Some(60), ..ClientChanges::default() };
+        let id: ClientId = "dev1".parse().unwrap();
+        let new = NewClient { client_id: Some(id.clone()), client_name: "Pump".into(), policy, ..NewClient::default() };
+        let (added, secret) = bench.add_client(new);
+        assert_eq!((added.max_token_lifetime, added.roles.len()), (Some(60), 0));
+        let changes = ClientChanges { roles: Some(["pump".parse().unwrap()].into()), ..ClientChanges::default() };
+        let answer = bench.execute(Command::ClientEdit { client_id: id.clone(), changes }).unwrap();
+        let Answer::Client(edited) = answer else { panic!("{answer:?}") };
+        assert_eq!((edited.roles.len(), edited.max_token_lifetime, edited.client_name.as_str()), (1, Some(60), "Pump"));
+        assert!(authenticate_session(&id, &secret, &*bench.registry, UnixTime::from(SystemTime::now())).is_ok());
+        let Answer::Roles { roles, more: false } = bench.execute(Command::RoleList { after: None }).unwrap() else { panic!("no roles") };
+        assert_eq!(roles.len(), 1);
+    }
+
+    #[test]
     fn a_removed_client_is_gone() {
         let bench = bench();
         let id: ClientId = "dev1".parse().unwrap();
@@ -395,11 +470,22 @@ pub(super) mod tests {
             description: String::new(),
             max_token_lifetime: lifetime,
         };
+        let with_role = ClientChanges { roles: Some(["nope".parse().unwrap()].into()), ..ClientChanges::default() };
         for (command, code) in [
             (Command::ClientAdd(taken), AdminErrorCode::AlreadyExists),
             (Command::ClientAdd(NewClient { scope: "nope".parse().unwrap(), ..NewClient::default() }), AdminErrorCode::NotFound),
             (Command::ClientAdd(NewClient { client_name: "\u{1b}[2J".into(), ..NewClient::default() }), AdminErrorCode::InvalidArgument),
             (Command::ClientAdd(NewClient { software_id: "x".repeat(257), ..NewClient::default() }), AdminErrorCode::InvalidArgument),
+            (
+                Command::ClientEdit { client_id: "dev1".parse().unwrap(), changes: ClientChanges::default() },
+                AdminErrorCode::InvalidArgument,
+            ),
+            (Command::ClientEdit { client_id: "dev1".parse().unwrap(), changes: with_role.clone() }, AdminErrorCode::NotFound),
+            (Command::ClientAdd(NewClient { policy: with_role, ..NewClient::default() }), AdminErrorCode::NotFound),
+            (
+                Command::RoleAdd(NewRole { name: "r".parse().unwrap(), scope: ScopeSet::default(), description: String::new() }),
+                AdminErrorCode::InvalidArgument,
+            ),
             (Command::ResourceServerAdd(server("", None)), AdminErrorCode::InvalidArgument),
             (Command::ResourceServerAdd(server("a b", None)), AdminErrorCode::InvalidArgument),
             (Command::ResourceServerAdd(server("urn:x", Some(0))), AdminErrorCode::InvalidArgument),

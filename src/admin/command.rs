@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{ClientDocument, DaemonStatus, KeyDocument};
+use super::{ClientChanges, ClientDocument, DaemonStatus, KeyDocument};
 use crate::clients::Status;
-use crate::oauth::{ClientId, ScopeSet, ScopeToken, Secret};
-use crate::policy::{ResourceServer, ResourceServerId, Scope, TopicPermission};
+use crate::oauth::{ClientId, RoleName, ScopeSet, ScopeToken, Secret};
+use crate::policy::{ResourceServer, ResourceServerId, Role, Scope, TopicPermission};
 
 /// One command of an operator. No command carries a secret.
 ///
@@ -40,6 +40,13 @@ pub enum Command {
         /// What it is to be.
         status: Status,
     },
+    /// Changes what a client may have.
+    ClientEdit {
+        /// Which.
+        client_id: ClientId,
+        /// What is to be different.
+        changes: ClientChanges,
+    },
     /// Registers a resource server.
     ResourceServerAdd(NewResourceServer),
     /// The resource servers, by id.
@@ -53,6 +60,13 @@ pub enum Command {
     ScopeList {
         /// Where the page begins.
         after: Option<ScopeToken>,
+    },
+    /// Defines a role.
+    RoleAdd(NewRole),
+    /// The roles, by name.
+    RoleList {
+        /// Where the page begins.
+        after: Option<RoleName>,
     },
     /// The signing keys.
     KeyList,
@@ -81,6 +95,9 @@ pub struct NewClient {
     pub software_id: String,
     /// The version of that; may be empty.
     pub software_version: String,
+    /// What else it may have.
+    #[serde(default)]
+    pub policy: ClientChanges,
 }
 
 /// A resource server to register.
@@ -107,6 +124,18 @@ pub struct NewScope {
     pub resource_server: ResourceServerId,
     /// The MQTT topics it opens.
     pub permissions: Vec<TopicPermission>,
+    /// For people; may be empty.
+    pub description: String,
+}
+
+/// A role to define.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewRole {
+    /// Its name.
+    pub name: RoleName,
+    /// The scopes it grants.
+    pub scope: ScopeSet,
     /// For people; may be empty.
     pub description: String,
 }
@@ -151,6 +180,15 @@ pub enum Answer {
         /// Whether another page follows.
         more: bool,
     },
+    /// A role was defined.
+    Role(Arc<Role>),
+    /// A page of roles.
+    Roles {
+        /// In the order of their names.
+        roles: Vec<Arc<Role>>,
+        /// Whether another page follows.
+        more: bool,
+    },
     /// The signing keys.
     Keys(Vec<KeyDocument>),
     /// A new signing key was published.
@@ -178,6 +216,8 @@ impl fmt::Debug for Answer {
             Self::ResourceServers { .. } => "ResourceServers",
             Self::Scope(_) => "Scope",
             Self::Scopes { .. } => "Scopes",
+            Self::Role(_) => "Role",
+            Self::Roles { .. } => "Roles",
             Self::Keys(_) => "Keys",
             Self::KeyPublished(_) => "KeyPublished",
             Self::KeyRevoked { .. } => "KeyRevoked",

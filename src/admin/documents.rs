@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::clients::{AuthMethod, Client, Status};
+use crate::clients::{Attributes, AuthMethod, Client, Status};
 use crate::clock::UnixTime;
 use crate::jose::KeyState;
+use crate::oauth::{ResourceServerId, RoleName};
 use crate::registry::KeyInfo;
 
 /// A client as operators see it, by the names of RFC 7591 sections 2 and 3.2.1: without the digests of its secrets.
@@ -30,6 +31,20 @@ pub struct ClientDocument {
     pub software_id: String,
     /// The version of that; may be empty.
     pub software_version: String,
+    /// Its roles.
+    pub roles: Vec<RoleName>,
+    /// What a request without `scope` gets, separated by spaces; if empty, all that is granted.
+    pub default_scope: String,
+    /// The resource servers it may have tokens for; if empty, all at which it has a scope.
+    pub audiences: Vec<ResourceServerId>,
+    /// What topic permissions may say of it.
+    pub attributes: Attributes,
+    /// Seconds no token of its outlives; `None` for no limit of its own.
+    pub max_token_lifetime: Option<u32>,
+    /// Not served before; `None` for no limit.
+    pub not_before: Option<UnixTime>,
+    /// Not served from then on; `None` for no limit.
+    pub expires_at: Option<UnixTime>,
     /// When its secrets were made and may be used.
     pub secrets: Vec<SecretDocument>,
 }
@@ -62,6 +77,13 @@ impl From<&Client> for ClientDocument {
             updated_at: client.updated_at,
             software_id: client.software_id.clone(),
             software_version: client.software_version.clone(),
+            roles: client.roles.iter().cloned().collect(),
+            default_scope: client.default_scope.to_string(),
+            audiences: client.audiences.iter().cloned().collect(),
+            attributes: client.attributes.clone(),
+            max_token_lifetime: client.max_token_lifetime,
+            not_before: client.not_before,
+            expires_at: client.expires_at,
             secrets: client.secrets.iter().map(secret_dates).collect(),
         }
     }

@@ -6,6 +6,7 @@
 
 mod administrator;
 mod call;
+mod changes;
 mod command;
 mod documents;
 mod error;
@@ -15,7 +16,8 @@ mod status;
 
 pub use administrator::{Administrator, Caller};
 pub use call::{CallError, call};
-pub use command::{Answer, Command, IssuedSecret, NewClient, NewResourceServer, NewScope};
+pub use changes::{ClientChanges, ClientField};
+pub use command::{Answer, Command, IssuedSecret, NewClient, NewResourceServer, NewRole, NewScope};
 pub use documents::{ClientDocument, KeyDocument, SecretDocument};
 pub use error::{AdminError, AdminErrorCode};
 pub use frame::{FrameError, MAX_FRAME, VERSION};

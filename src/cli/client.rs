@@ -10,17 +10,20 @@ use serde::Serialize;
 
 use super::confirm::confirm;
 use super::connect::Gateway;
+use super::grants::{self, Grants};
 use super::output::Output;
 use super::table::{Table, fields};
 use super::{CliError, Exit};
-use crate::admin::{self, Answer, ClientDocument, IssuedSecret, NewClient};
+use crate::admin::{self, Answer, ClientChanges, ClientDocument, ClientField, IssuedSecret, NewClient};
 use crate::clients::Status;
 use crate::oauth::{ClientId, ScopeSet};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Register a client and print its secret, this once
-    Add(Add),
+    Add(Box<Add>),
+    /// Change what a client may have; what is not named stays, a list that is named is replaced
+    Edit(Box<Edit>),
     /// List the clients
     List,
     /// Show one client
@@ -75,9 +78,29 @@ pub(super) struct Add {
     /// The version of that
     #[arg(long, value_name = "VERSION", default_value = "", hide_default_value = true)]
     software_version: String,
+    #[command(flatten)]
+    grants: Grants,
     /// Write the secret to this new file (mode 0600, no line break) instead of printing it
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Edit {
+    /// The client
+    #[arg(value_name = "CLIENT_ID")]
+    client_id: ClientId,
+    /// A name for people
+    #[arg(long)]
+    name: Option<String>,
+    /// Scope to grant, in place of those before; may be repeated
+    #[arg(long)]
+    scope: Vec<ScopeSet>,
+    #[command(flatten)]
+    grants: Grants,
+    /// What to empty: scope, role, default-scope, audience, attribute, max-token-lifetime, not-before or expires-at; may be repeated
+    #[arg(long, value_name = "WHAT")]
+    clear: Vec<ClientField>,
 }
 
 /// What `client list` prints.
@@ -99,7 +122,8 @@ struct Registered<'a> {
 
 pub(super) fn run(command: Command, gateway: &mut Gateway, output: &Output) -> Result<(), CliError> {
     match command {
-        Command::Add(args) => add(args, gateway, output),
+        Command::Add(args) => add(*args, gateway, output),
+        Command::Edit(args) => edit(*args, gateway, output),
         Command::List => list(gateway, output),
         Command::Show { client_id } => show(gateway.execute(admin::Command::ClientShow { client_id })?, output),
         Command::Remove { client_id, yes } => {
@@ -112,6 +136,20 @@ pub(super) fn run(command: Command, gateway: &mut Gateway, output: &Output) -> R
         Command::Suspend { client_id } => set_status(client_id, Status::Suspended, gateway, output),
         Command::Resume { client_id } => set_status(client_id, Status::Active, gateway, output),
     }
+}
+
+fn edit(args: Edit, gateway: &mut Gateway, output: &Output) -> Result<(), CliError> {
+    let changes = ClientChanges {
+        clear: args.clear.into_iter().collect(),
+        client_name: args.name,
+        scope: grants::scopes(&args.scope),
+        ..args.grants.changes()?
+    };
+    if changes.is_empty() {
+        let told = CliError::new(Exit::Usage, "usage", "nothing to change was named");
+        return Err(told.with_help("see `credgate client edit --help`"));
+    }
+    show(gateway.execute(admin::Command::ClientEdit { client_id: args.client_id, changes })?, output)
 }
 
 fn set_status(client_id: ClientId, status: Status, gateway: &mut Gateway, output: &Output) -> Result<(), CliError> {
@@ -153,7 +191,7 @@ fn table(clients: &[ClientDocument]) -> String {
     if clients.is_empty() {
         return String::new();
     }
-    let mut table = Table::new(["CLIENT ID", "STATUS", "CREATED", "NAME", "SCOPE"]);
+    let mut table = Table::new(["CLIENT ID", "STATUS", "CREATED", "NAME", "SCOPE", "ROLES"]);
     for client in clients {
         table.row([
             client.client_id.clone(),
@@ -161,9 +199,15 @@ fn table(clients: &[ClientDocument]) -> String {
             client.client_id_issued_at.to_string(),
             client.client_name.clone(),
             client.scope.clone(),
+            words(&client.roles),
         ]);
     }
     table.render()
+}
+
+/// Words separated by spaces.
+fn words(words: impl IntoIterator<Item = impl ToString>) -> String {
+    words.into_iter().map(|word| word.to_string()).collect::<Vec<_>>().join(" ")
 }
 
 fn client_fields(client: &ClientDocument) -> Vec<(&'static str, String)> {
@@ -179,6 +223,13 @@ fn client_fields(client: &ClientDocument) -> Vec<(&'static str, String)> {
         ("Name", client.client_name.clone()),
         ("Status", client.status.as_str().to_owned()),
         ("Scope", client.scope.clone()),
+        ("Roles", words(&client.roles)),
+        ("Default scope", client.default_scope.clone()),
+        ("Audiences", words(&client.audiences)),
+        ("Attributes", words(client.attributes.iter().map(|(name, value)| format!("{name}={value}")))),
+        ("Max token lifetime", client.max_token_lifetime.map(|seconds| format!("{seconds} s")).unwrap_or_default()),
+        ("Valid from", client.not_before.map(|time| time.to_string()).unwrap_or_default()),
+        ("Valid until", client.expires_at.map(|time| time.to_string()).unwrap_or_default()),
         ("Authentication", client.token_endpoint_auth_method.as_str().to_owned()),
         ("Secrets", expiry(client)),
         ("Software", [client.software_id.as_str(), client.software_version.as_str()].join(" ").trim().to_owned()),
@@ -188,6 +239,7 @@ fn client_fields(client: &ClientDocument) -> Vec<(&'static str, String)> {
 }
 
 fn add(args: Add, gateway: &mut Gateway, output: &Output) -> Result<(), CliError> {
+    let policy = args.grants.changes()?;
     let file = args.secret_file.as_deref().map(SecretFile::create).transpose()?;
     let new = NewClient {
         client_id: args.client_id,
@@ -195,6 +247,7 @@ fn add(args: Add, gateway: &mut Gateway, output: &Output) -> Result<(), CliError
         scope: args.scope.iter().flat_map(ScopeSet::iter).cloned().collect(),
         software_id: args.software_id,
         software_version: args.software_version,
+        policy,
     };
     let (client, secret) = match gateway.execute(admin::Command::ClientAdd(new))? {
         Answer::ClientAdded { client, client_secret } => (client, client_secret),
@@ -321,6 +374,36 @@ mod tests {
     }
 
     #[test]
+    fn what_a_client_may_have_is_added_edited_and_shown() {
+        let (_directory, mut gateway) = gateway();
+        let printed = Printed::default();
+        let mut json = |line: &[&str]| {
+            run(command(line), &mut gateway, &printed.output(Format::Json)).unwrap();
+            printed.json()
+        };
+        let added = json(&["add", "dev1", "--attribute", "site=berlin", "--attribute", "hall=7", "--max-token-lifetime", "60"]);
+        assert_eq!((&added["attributes"]["hall"], &added["max_token_lifetime"]), (&"7".into(), &60.into()));
+        let edited = json(&["edit", "dev1", "--expires-at", "1970-01-01T01:00:00Z", "--clear", "attribute"]);
+        assert_eq!((&edited["expires_at"], &edited["max_token_lifetime"]), (&3_600.into(), &60.into()));
+        assert_eq!(edited["attributes"], serde_json::json!({}));
+        run(command(&["show", "dev1"]), &mut gateway, &printed.output(Format::Table)).unwrap();
+        let shown = printed.take();
+        assert!(shown.contains("1970-01-01T01:00:00Z") && shown.contains("60 s"), "{shown}");
+    }
+
+    #[test]
+    fn deny_an_edit_of_nothing_and_an_attribute_twice() {
+        let (_directory, mut gateway) = gateway();
+        let output = Printed::default().output(Format::Json);
+        run(command(&["add", "dev1"]), &mut gateway, &output).unwrap();
+        for line in [&["edit", "dev1"][..], &["edit", "dev1", "--attribute", "a=1", "--attribute", "a=2"]] {
+            assert_eq!(run(command(line), &mut gateway, &output).unwrap_err().exit(), Exit::Usage, "{line:?}");
+        }
+        let unknown = ["edit", "dev1", "--role", "nope"];
+        assert_eq!(run(command(&unknown), &mut gateway, &output).unwrap_err().exit(), Exit::Data);
+    }
+
+    #[test]
     fn people_see_the_secret_once() {
         let (_directory, mut gateway) = gateway();
         let printed = Printed::default();
@@ -354,7 +437,8 @@ mod tests {
     fn client() -> ClientDocument {
         serde_json::from_value(serde_json::json!({
             "client_id": "dev1", "client_name": "Pump", "token_endpoint_auth_method": "client_secret_post", "scope": "a b",
-            "status": "active", "client_id_issued_at": 1_000, "updated_at": 2_000, "software_id": "fw", "software_version": "1.2",
+            "roles": ["pump"], "default_scope": "a", "audiences": ["rs"], "attributes": {"site": "berlin"}, "max_token_lifetime": 60,
+            "not_before": null, "expires_at": 4_000, "status": "active", "client_id_issued_at": 1_000, "updated_at": 2_000, "software_id": "fw", "software_version": "1.2",
             "secrets": [{ "created_at": 1_000, "not_before": null, "expires_at": null }],
         }))
         .unwrap()
@@ -379,7 +463,10 @@ mod tests {
     #[test]
     fn people_get_a_table_with_dates() {
         let text = table(&[client()]);
-        assert_eq!(text, "CLIENT ID  STATUS  CREATED               NAME  SCOPE\ndev1       active  1970-01-01T00:16:40Z  Pump  a b\n");
+        assert_eq!(
+            text,
+            "CLIENT ID  STATUS  CREATED               NAME  SCOPE  ROLES\ndev1       active  1970-01-01T00:16:40Z  Pump  a b    pump\n"
+        );
         assert_eq!(table(&[]), "");
     }
 

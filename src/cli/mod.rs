@@ -7,11 +7,13 @@ pub mod demo;
 pub mod device;
 mod error;
 mod exit;
+mod grants;
 mod init;
 mod key;
 mod output;
 mod policy;
 mod process;
+mod role;
 mod settings;
 mod status;
 mod table;
@@ -77,6 +79,9 @@ enum Command {
     /// Scopes: what a token may open
     #[command(subcommand)]
     Scope(policy::ScopeCommand),
+    /// Roles: named sets of scopes
+    #[command(subcommand)]
+    Role(role::Command),
     /// Signing keys
     #[command(subcommand)]
     Key(key::Command),
@@ -113,6 +118,7 @@ fn run(args: Args) -> Result<Exit, CliError> {
         Command::Client(command) => client::run(command, &mut Gateway::new(global), &output)?,
         Command::ResourceServer(command) => policy::run_resource_server(command, &mut Gateway::new(global), &output)?,
         Command::Scope(command) => policy::run_scope(command, &mut Gateway::new(global), &output)?,
+        Command::Role(command) => role::run(command, &mut Gateway::new(global), &output)?,
         Command::Key(command) => key::run(command, &mut Gateway::new(global), &output)?,
         Command::Status => return status::run(&global, &output),
     }
@@ -163,7 +169,11 @@ mod tests {
             "config show",
             "client add",
             "client add dev1 --name Pump --scope a --scope b --secret-file /run/s",
+            "client add dev1 --role a --role b --default-scope a --audience rs --attribute site=berlin --max-token-lifetime 60",
+            "client edit dev1 --not-before 2026-11-22T21:46:24Z --expires-at 1795383985 --clear role --clear attribute",
             "client remove dev1 --yes --output json",
+            "role add pump --scope a:b --scope c",
+            "role list",
             "--control-socket /run/x client block dev1",
             "resource-server add rs --audience https://rs.example --max-token-lifetime 60",
             "scope add a:b --resource-server rs",
@@ -185,6 +195,13 @@ mod tests {
             ("client", Exit::Usage),
             ("client add a/b", Exit::Usage),
             ("client add --scope a\"b", Exit::Usage),
+            ("client add --attribute site", Exit::Usage),
+            ("client add --attribute site=a/b", Exit::Usage),
+            ("client add --attribute Site=a", Exit::Usage),
+            ("client add --role a/b", Exit::Usage),
+            ("client edit dev1 --clear secrets", Exit::Usage),
+            ("client edit dev1 --expires-at tomorrow", Exit::Usage),
+            ("role add pump", Exit::Usage),
             ("scope add a --resource-server rs --permission write", Exit::Usage),
             ("status --output yaml", Exit::Usage),
             ("key revoke", Exit::Usage),

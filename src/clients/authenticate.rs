@@ -87,6 +87,7 @@ pub fn authenticate_session(id: &ClientId, secret: &Secret, store: &dyn ClientSt
     let reason = match client {
         None => Reason::UnknownClient,
         Some(client) if bool::from(valid) => match (client.status, client.token_endpoint_auth_method) {
+            (Status::Active, _) if !client.is_valid_at(now) => Reason::ClientNotValidNow,
             (Status::Active, AuthMethod::ClientSecretPost) => return Ok(client),
             (Status::Suspended, _) => Reason::SuspendedClient,
             (Status::Blocked, _) => Reason::BlockedClient,
@@ -143,6 +144,8 @@ mod tests {
         let (expired, _) = store(|client| client.secrets[0].expires_at = Some(NOW));
         let (early, _) = store(|client| client.secrets[0].not_before = Some(NOW.saturating_add(1)));
         let (bare, _) = store(|client| client.secrets.clear());
+        let (not_yet, _) = store(|client| client.not_before = Some(NOW.saturating_add(1)));
+        let (no_more, _) = store(|client| client.expires_at = Some(NOW));
         let refusals = [
             (outcome("other", &secret, &active), Reason::UnknownClient),
             (outcome("dev1", &wrong(), &active), Reason::WrongSecret),
@@ -151,6 +154,8 @@ mod tests {
             (outcome("dev1", &secret, &suspended), Reason::SuspendedClient),
             (outcome("dev1", &secret, &expired), Reason::SecretNotValidNow),
             (outcome("dev1", &secret, &early), Reason::SecretNotValidNow),
+            (outcome("dev1", &secret, &not_yet), Reason::ClientNotValidNow),
+            (outcome("dev1", &secret, &no_more), Reason::ClientNotValidNow),
             // A stranger who does not know the secret does not learn the status either, and neither does the log.
             (outcome("dev1", &wrong(), &blocked), Reason::WrongSecret),
         ];
@@ -159,6 +164,12 @@ mod tests {
             assert_eq!(reason, expected);
             assert_eq!(told, "InvalidClient client authentication failed");
         }
+    }
+
+    #[test]
+    fn serves_a_client_in_its_time() {
+        let (store, secret) = store(|client| (client.not_before, client.expires_at) = (Some(NOW), Some(NOW.saturating_add(1))));
+        assert_eq!(outcome("dev1", &secret, &store), Ok(()));
     }
 
     #[test]

@@ -1,15 +1,18 @@
 //! Clients, their credentials, and the proof that a request comes from one of them.
 
+mod attributes;
 mod authenticate;
 mod secret;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixTime;
-use crate::oauth::{ClientId, ScopeSet};
+use crate::oauth::{ClientId, ResourceServerId, RoleName, ScopeSet};
 
+pub use attributes::{AttributeName, AttributeValue, Attributes, MAX_ATTRIBUTES};
 pub use authenticate::{AuthenticatedClient, Channel, authenticate, authenticate_session};
 pub use secret::{ClientSecret, MAX_SECRETS, SecretDigest, SecretEntropy};
 
@@ -22,8 +25,22 @@ pub struct Client {
     pub client_name: String,
     /// How the client authenticates at the token endpoint.
     pub token_endpoint_auth_method: AuthMethod,
-    /// The predefined scopes granted to it.
+    /// The predefined scopes granted to it, beside those of its roles.
     pub scope: ScopeSet,
+    /// Its roles, each a named set of scopes.
+    pub roles: BTreeSet<RoleName>,
+    /// What a request without `scope` gets. At an audience where none of these belongs, and if there are none: all that is granted there.
+    pub default_scope: ScopeSet,
+    /// The resource servers it may have tokens for; if there are none: all at which it has a scope.
+    pub audiences: BTreeSet<ResourceServerId>,
+    /// What topic permissions may say of it.
+    pub attributes: Attributes,
+    /// The longest life of a token of its, in seconds; `None` leaves the other limits.
+    pub max_token_lifetime: Option<u32>,
+    /// Not served before; `None` for no limit.
+    pub not_before: Option<UnixTime>,
+    /// Not served from then on; `None` for no limit.
+    pub expires_at: Option<UnixTime>,
     /// Whether it is served.
     pub status: Status,
     /// Its live and coming secrets, at most [`MAX_SECRETS`].
@@ -47,6 +64,13 @@ impl Client {
             client_name: String::new(),
             token_endpoint_auth_method: AuthMethod::ClientSecretPost,
             scope: ScopeSet::default(),
+            roles: BTreeSet::new(),
+            default_scope: ScopeSet::default(),
+            audiences: BTreeSet::new(),
+            attributes: Attributes::new(),
+            max_token_lifetime: None,
+            not_before: None,
+            expires_at: None,
             status: Status::Active,
             secrets: Vec::new(),
             software_id: String::new(),
@@ -54,6 +78,12 @@ impl Client {
             created_at: now,
             updated_at: now,
         }
+    }
+
+    /// Whether the client is within its period of validity.
+    #[must_use]
+    pub fn is_valid_at(&self, now: UnixTime) -> bool {
+        self.not_before.is_none_or(|start| start <= now) && self.expires_at.is_none_or(|end| now < end)
     }
 }
 

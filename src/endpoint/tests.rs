@@ -1,5 +1,7 @@
 //! The engine whole: payload in, payload out. One `deny_*` for each refusal.
 
+mod grants;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -10,7 +12,7 @@ use super::{Decision, Engine, EnvelopeFault, Reply, Request, Settings};
 use crate::clients::{Channel, Client, ClientSecret, ClientStore, Status};
 use crate::clock::UnixTime;
 use crate::jose::{KeyRing, SigningKey, decode_unverified};
-use crate::oauth::{ClientId, ErrorCode, Format, Reason};
+use crate::oauth::{ClientId, ErrorCode, Format, Reason, Secret};
 use crate::policy::{Policy, PolicyStore, ResourceServer, Scope};
 use crate::token::{self, Lifetimes};
 
@@ -68,13 +70,21 @@ fn engine() -> (Engine, String) {
         client("blocked", "rs1:read", Status::Blocked),
         client("suspended", "rs1:read", Status::Suspended),
     ];
+    engine_of(clients.into(), policy(), secret)
+}
+
+fn policy() -> Policy {
     let servers = [resource_server("rs1", None), resource_server("rs2", Some(60))];
     let scopes = [scope("rs1:read", "rs1"), scope("rs1:write", "rs1"), scope("rs1:admin", "rs1"), scope("rs2:read", "rs2")];
-    let policy = Policy {
+    Policy {
         resource_servers: servers.into_iter().map(|server| (server.id.clone(), Arc::new(server))).collect(),
         scopes: scopes.into_iter().map(|scope| (scope.name.clone(), Arc::new(scope))).collect(),
-    };
-    let store = Arc::new(Store { clients: clients.into(), policy: Arc::new(policy) });
+        ..Policy::default()
+    }
+}
+
+fn engine_of(clients: BTreeMap<ClientId, Arc<Client>>, policy: Policy, secret: Secret) -> (Engine, String) {
+    let store = Arc::new(Store { clients, policy: Arc::new(policy) });
     let keys = KeyRing::new(Arc::new(SigningKey::from_seed(&Zeroizing::new([9; 32]))), Vec::new());
     let settings = Settings { issuer: ISSUER.into(), lifetimes: Lifetimes { default: 300, maximum: 3_600 }, max_payload: 1_024 };
     let secret = String::from_utf8(secret.expose().to_vec()).unwrap();
@@ -91,7 +101,10 @@ fn send(engine: &Engine, client_id: &str, payload: &[u8], change: impl FnOnce(&m
 
 /// A request of that client, right but for `members`.
 fn ask(client_id: &str, members: &Value) -> (Value, Decision) {
-    let (engine, secret) = engine();
+    ask_of(engine(), client_id, members)
+}
+
+fn ask_of((engine, secret): (Engine, String), client_id: &str, members: &Value) -> (Value, Decision) {
     let mut payload = json!({"grant_type": "client_credentials", "client_secret": secret});
     payload.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
     let reply = send(&engine, client_id, payload.to_string().as_bytes(), |_| ());

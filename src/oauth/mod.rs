@@ -14,4 +14,5 @@ pub use decode::{ClientCredential, MalformedRequest, TokenRequest, decode_token_
 pub use encode::{Response, TokenResponse, encode};
 pub use params::Param;
 pub use refusal::{Reason, Refusal};
-pub use words::{ClientId, Format, InvalidWord, Operation, ScopeSet, ScopeToken, Secret};
+pub(crate) use words::word;
+pub use words::{ClientId, Format, InvalidWord, Operation, ResourceServerId, RoleName, ScopeSet, ScopeToken, Secret};

@@ -62,8 +62,12 @@ reasons! {
     SuspendedClient = "suspended_client";
     /// The client is blocked.
     BlockedClient = "blocked_client";
+    /// The client is outside its period of validity.
+    ClientNotValidNow = "client_not_valid_now";
     /// A scope is unknown, or not granted to the client for the audience.
     ScopeNotGranted = "scope_not_granted";
+    /// A topic permission of a scope names an attribute that the client lacks.
+    MissingAttribute = "missing_attribute";
     /// The audience is unknown, or the client has no scope at it.
     AudienceNotAllowed = "audience_not_allowed";
     /// No audience was named and more than one, or none, is possible.

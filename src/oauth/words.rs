@@ -24,6 +24,7 @@ impl InvalidWord {
     }
 }
 
+/// A validated word: text that keeps `$valid`. The module that uses it imports `Borrow`, `fmt`, `FromStr`, `InvalidWord` and serde's derives.
 macro_rules! word {
     ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $valid:expr) => {
         $(#[$doc])*
@@ -82,6 +83,8 @@ macro_rules! word {
     };
 }
 
+pub(crate) use word;
+
 word! {
     /// A client identifier (RFC 6749 section 2.2), narrowed to what one level of an MQTT topic and every broker can carry.
     ClientId, "a client id", "1 to 64 characters of A-Z a-z 0-9 _ -",
@@ -92,6 +95,19 @@ word! {
     /// One scope-token (RFC 6749 section 3.3), at most 128 characters.
     ScopeToken, "a scope", "1 to 128 printable ASCII characters without space, double quote and backslash",
     |text| (1..=128).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+}
+
+word! {
+    /// The identifier of a resource server.
+    ResourceServerId, "a resource server id", "1 to 64 characters of A-Z a-z 0-9 _ -",
+    |text| (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+}
+
+word! {
+    /// The name of a role: a named set of scopes.
+    RoleName, "a role", "1 to 64 characters of A-Z a-z 0-9 _ - . :",
+    |text| (1..=64).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':'))
 }
 
 /// A set of scope-tokens: the value of a `scope` parameter, where order and repetition mean nothing (RFC 6749 section 3.3).

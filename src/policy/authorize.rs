@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Policy, ResourceServer, Scope};
 use crate::clients::AuthenticatedClient;
+use crate::clock::UnixTime;
 use crate::oauth::{ClientId, ErrorCode, Reason, Refusal, ScopeSet};
 
 /// What a client is to get. Only [`authorize`] makes one.
@@ -15,6 +16,8 @@ pub struct Grant {
     resource_server: Arc<ResourceServer>,
     scope: ScopeSet,
     scope_was_asked_for: bool,
+    max_token_lifetime: Option<u32>,
+    client_expires_at: Option<UnixTime>,
 }
 
 impl Grant {
@@ -36,6 +39,14 @@ impl Grant {
         &self.scope
     }
 
+    /// The longest life in seconds, from `now` on, that resource server and client allow. No token outlives the client's own period of validity.
+    #[must_use]
+    pub fn max_lifetime(&self, now: UnixTime) -> u64 {
+        let limits = [self.resource_server.max_token_lifetime, self.max_token_lifetime].into_iter().flatten().map(u64::from);
+        let end = self.client_expires_at.map(|end| end.as_secs().saturating_sub(now.as_secs()));
+        limits.chain(end).min().unwrap_or(u64::MAX)
+    }
+
     /// The scopes, if the answer must name them because the client did not (RFC 6749 section 5.1).
     #[must_use]
     pub fn scope_to_announce(&self) -> Option<&ScopeSet> {
@@ -50,21 +61,16 @@ impl Grant {
 /// to the client, or is not named and cannot be told.
 pub fn authorize(authenticated: AuthenticatedClient, policy: &Policy) -> Result<Grant, Refusal> {
     let (client, request) = (authenticated.client(), authenticated.request());
-    let granted: Vec<&Arc<Scope>> = client.scope.iter().filter_map(|name| policy.scopes.get(name)).collect();
-    let wanted: Vec<&Arc<Scope>> = match request.scope() {
-        None => granted,
-        Some(names) => {
-            let wanted: Vec<_> = granted.into_iter().filter(|scope| names.contains(scope.name.as_str())).collect();
-            if wanted.len() != names.len() {
-                return Err(not_granted());
-            }
-            wanted
-        }
-    };
+    let granted = policy.granted(client);
+    let asked = request.scope().map(|names| names.iter().map(|name| granted.get(name).copied()).collect::<Option<Vec<_>>>());
+    let asked = asked.map(|scopes| scopes.ok_or_else(not_granted)).transpose()?;
+    let defaults: Vec<&Arc<Scope>> = client.default_scope.iter().filter_map(|name| granted.get(name).copied()).collect();
+    let all: Vec<&Arc<Scope>> = granted.into_values().collect();
     let resource_server = match request.audience() {
         Some(audience) => policy.resource_server_for(audience),
         None => {
-            let candidates: BTreeSet<_> = wanted.iter().map(|scope| &scope.resource_server).collect();
+            let telling = asked.as_ref().unwrap_or(if defaults.is_empty() { &all } else { &defaults });
+            let candidates: BTreeSet<_> = telling.iter().map(|scope| &scope.resource_server).collect();
             match candidates.len() {
                 1 => candidates.first().and_then(|id| policy.resource_servers.get(*id)),
                 _ => {
@@ -79,19 +85,23 @@ pub fn authorize(authenticated: AuthenticatedClient, policy: &Policy) -> Result<
         Refusal::new(ErrorCode::InvalidTarget, Reason::AudienceNotAllowed, text)
     };
     let resource_server = resource_server.ok_or_else(refuse_audience)?;
-    let scope: ScopeSet =
-        wanted.iter().filter(|scope| scope.resource_server == resource_server.id).map(|scope| scope.name.clone()).collect();
-    if request.scope().is_some_and(|names| names.len() != scope.len()) {
-        return Err(not_granted());
-    }
-    if scope.is_empty() {
+    let here = |scopes: &[&Arc<Scope>]| -> Vec<Arc<Scope>> {
+        scopes.iter().filter(|scope| scope.resource_server == resource_server.id).map(|scope| Arc::clone(scope)).collect()
+    };
+    let scopes = match &asked {
+        Some(asked) => Some(here(asked)).filter(|here| here.len() == asked.len()).ok_or_else(not_granted)?,
+        None => Some(here(&defaults)).filter(|here| !here.is_empty()).unwrap_or_else(|| here(&all)),
+    };
+    if scopes.is_empty() {
         return Err(refuse_audience());
     }
     Ok(Grant {
         client_id: client.client_id.clone(),
         resource_server: resource_server.clone(),
-        scope,
-        scope_was_asked_for: request.scope().is_some(),
+        scope: scopes.iter().map(|scope| scope.name.clone()).collect(),
+        scope_was_asked_for: asked.is_some(),
+        max_token_lifetime: client.max_token_lifetime,
+        client_expires_at: client.expires_at,
     })
 }
 

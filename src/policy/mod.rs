@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clients::Client;
 use crate::clock::UnixTime;
-use crate::oauth::{InvalidWord, ScopeToken};
+use crate::oauth::{RoleName, ScopeSet, ScopeToken};
 
+pub use crate::oauth::ResourceServerId;
 pub use authorize::{Grant, authorize};
 pub use permission::{Action, TopicPermission};
 
@@ -56,46 +58,19 @@ pub struct Scope {
     pub updated_at: UnixTime,
 }
 
-/// The identifier of a resource server.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct ResourceServerId(Box<str>);
-
-impl ResourceServerId {
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::str::FromStr for ResourceServerId {
-    type Err = InvalidWord;
-
-    fn from_str(text: &str) -> Result<Self, InvalidWord> {
-        let valid = (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
-        if valid { Ok(Self(text.into())) } else { Err(InvalidWord::new("a resource server id", "1 to 64 characters of A-Z a-z 0-9 _ -")) }
-    }
-}
-
-impl TryFrom<String> for ResourceServerId {
-    type Error = InvalidWord;
-
-    fn try_from(text: String) -> Result<Self, InvalidWord> {
-        text.parse()
-    }
-}
-
-impl From<ResourceServerId> for String {
-    fn from(id: ResourceServerId) -> String {
-        id.0.into()
-    }
-}
-
-impl std::fmt::Display for ResourceServerId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(&self.0)
-    }
+/// A role: a named set of scopes, to be granted together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Role {
+    /// Unique in the registry.
+    pub name: RoleName,
+    /// For people; may be empty.
+    pub description: String,
+    /// The scopes it grants.
+    pub scope: ScopeSet,
+    /// When it was defined.
+    pub created_at: UnixTime,
+    /// The last change by an operator.
+    pub updated_at: UnixTime,
 }
 
 /// Everything an operator defined, at one moment. Replaced whole when a definition changes.
@@ -105,6 +80,8 @@ pub struct Policy {
     pub resource_servers: BTreeMap<ResourceServerId, Arc<ResourceServer>>,
     /// By name.
     pub scopes: BTreeMap<ScopeToken, Arc<Scope>>,
+    /// By name.
+    pub roles: BTreeMap<RoleName, Arc<Role>>,
 }
 
 impl Policy {
@@ -112,6 +89,19 @@ impl Policy {
     #[must_use]
     pub fn resource_server_for(&self, audience: &str) -> Option<&Arc<ResourceServer>> {
         self.resource_servers.values().find(|server| server.audience == audience || server.id.as_str() == audience)
+    }
+
+    /// What a client holds, directly and by its roles, at the audiences it may use.
+    #[must_use]
+    pub fn granted(&self, client: &Client) -> BTreeMap<&ScopeToken, &Arc<Scope>> {
+        let by_role = client.roles.iter().filter_map(|name| self.roles.get(name)).flat_map(|role| role.scope.iter());
+        client
+            .scope
+            .iter()
+            .chain(by_role)
+            .filter_map(|name| self.scopes.get_key_value(name))
+            .filter(|(_, scope)| client.audiences.is_empty() || client.audiences.contains(&scope.resource_server))
+            .collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! What can go wrong with the registry and the keys, told to an operator.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,7 +41,7 @@ pub enum RegistryError {
         /// The name.
         id: String,
         /// The rule.
-        reason: &'static str,
+        reason: Cow<'static, str>,
     },
     /// A record was written by a later version of the gateway.
     #[error(

@@ -141,11 +141,11 @@ impl KeyStore {
         let open = self.opened(&mut held)?;
         if let Some(next) = open.rotation.next() {
             let reason = "is published and will sign by itself: a rotation is under way";
-            return Err(RegistryError::Invalid { kind: KIND, id: next.to_owned(), reason });
+            return Err(RegistryError::Invalid { kind: KIND, id: next.to_owned(), reason: reason.into() });
         }
         if self.infos(open).len() >= MAX_KEYS {
             let reason = "cannot be replaced yet: too many keys are published until their tokens have expired";
-            return Err(RegistryError::Invalid { kind: KIND, id: open.rotation.active().to_owned(), reason });
+            return Err(RegistryError::Invalid { kind: KIND, id: open.rotation.active().to_owned(), reason: reason.into() });
         }
         self.publish(open)?;
         self.infos(open).into_iter().find(|key| key.state == KeyState::Published).ok_or_else(|| not_found("that was just made"))
@@ -211,7 +211,7 @@ impl KeyStore {
         let kid = key.key.kid().to_owned();
         let mut rotation = open.rotation.clone();
         if !rotation.publish(kid.clone(), at) {
-            return Err(RegistryError::Invalid { kind: KIND, id: kid, reason: "cannot be published beside those that are" });
+            return Err(RegistryError::Invalid { kind: KIND, id: kid, reason: "cannot be published beside those that are".into() });
         }
         self.commit(open, rotation, Some(key))?;
         info!(kid, "signing key is published and will sign");

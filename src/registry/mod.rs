@@ -8,6 +8,7 @@ mod directory;
 mod error;
 mod keys;
 mod records;
+mod rules;
 mod store;
 
 #[cfg(test)]
@@ -19,10 +20,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
-use crate::clients::{Client, ClientStore, MAX_SECRETS};
+use crate::clients::{Client, ClientStore};
 use crate::clock::UnixTime;
 use crate::oauth::ClientId;
-use crate::policy::{Policy, PolicyStore, ResourceServer, Scope};
+use crate::policy::{Policy, PolicyStore, ResourceServer, Role, Scope};
 
 use committer::{Committer, Effect, Memory};
 use records::{Meta, Record};
@@ -66,6 +67,7 @@ impl Registry {
         let policy = Policy {
             resource_servers: load::<ResourceServer>(&store)?.into_iter().map(|server| (server.id.clone(), Arc::new(server))).collect(),
             scopes: load::<Scope>(&store)?.into_iter().map(|scope| (scope.name.clone(), Arc::new(scope))).collect(),
+            roles: load::<Role>(&store)?.into_iter().map(|role| (role.name.clone(), Arc::new(role))).collect(),
         };
         let memory = Arc::new(Memory { clients: RwLock::new(clients), policy: RwLock::new(Arc::new(policy)) });
         let committer = Committer::start(store, memory.clone()).map_err(RegistryError::io("start the thread of", &options.directory))?;
@@ -89,7 +91,7 @@ impl Registry {
     /// Registers a client. Blocks until it is durable, as do all changes.
     ///
     /// # Errors
-    /// If the id is taken, a scope is unknown, or the disk refuses; then nothing has changed.
+    /// If the id is taken, a rule is broken (such as a scope or role that is unknown), or the disk refuses; then nothing has changed.
     pub fn add_client(&self, client: Client) -> Result<Arc<Client>, RegistryError> {
         let client = Arc::new(client);
         self.committer.change(|staged| {
@@ -103,13 +105,17 @@ impl Registry {
     /// Changes a client; no other change comes in between. `change` must not call the registry's own changing functions.
     ///
     /// # Errors
-    /// If there is no such client, the result has another id or an unknown scope, or the disk refuses; then nothing has changed.
+    /// If there is no such client, the result has another id or breaks a rule, or the disk refuses; then nothing has changed.
     pub fn update_client(&self, id: &ClientId, change: impl FnOnce(&mut Client)) -> Result<Arc<Client>, RegistryError> {
         self.committer.change(|staged| {
             let mut client = Client::clone(&*staged.client(id).ok_or_else(|| not_found::<Client>(id.as_str()))?);
             change(&mut client);
             if client.client_id != *id {
-                return Err(RegistryError::Invalid { kind: Client::KIND, id: id.to_string(), reason: "the id of a client never changes" });
+                return Err(RegistryError::Invalid {
+                    kind: Client::KIND,
+                    id: id.to_string(),
+                    reason: "the id of a client never changes".into(),
+                });
             }
             put_client(Arc::new(client), &staged.policy())
         })
@@ -167,6 +173,23 @@ impl Registry {
             Ok((write(&*scope)?, Effect::Policy(Arc::new(policy)), scope))
         })
     }
+
+    /// Defines a role.
+    ///
+    /// # Errors
+    /// If the name is taken, a scope is unknown, or the disk refuses; then nothing has changed.
+    pub fn add_role(&self, role: Role) -> Result<Arc<Role>, RegistryError> {
+        let role = Arc::new(role);
+        self.committer.change(|staged| {
+            let mut policy = Policy::clone(&staged.policy());
+            if policy.roles.contains_key(&role.name) {
+                return Err(already_exists(&*role));
+            }
+            rules::known_scopes(&role.scope, &policy)?;
+            policy.roles.insert(role.name.clone(), role.clone());
+            Ok((write(&*role)?, Effect::Policy(Arc::new(policy)), role))
+        })
+    }
 }
 
 impl ClientStore for Registry {
@@ -188,16 +211,7 @@ impl std::fmt::Debug for Registry {
 }
 
 fn put_client(client: Arc<Client>, policy: &Policy) -> Result<(Write, Effect, Arc<Client>), RegistryError> {
-    if let Some(unknown) = client.scope.iter().find(|name| !policy.scopes.contains_key(*name)) {
-        return Err(not_found::<Scope>(unknown.as_str()));
-    }
-    if client.secrets.len() > MAX_SECRETS {
-        return Err(RegistryError::Invalid {
-            kind: Client::KIND,
-            id: client.client_id.to_string(),
-            reason: "has more secrets than it may have",
-        });
-    }
+    rules::check_client(&client, policy)?;
     Ok((write(&*client)?, Effect::Client(client.client_id.clone(), Some(client.clone())), client))
 }
 

@@ -2,16 +2,17 @@
 //!
 //! The structs here are the format and change only with a new version; the types in memory may change freely.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use super::error::RegistryError;
-use crate::clients::{AuthMethod, Client, ClientSecret, SecretDigest, Status};
+use crate::clients::{Attributes, AuthMethod, Client, ClientSecret, SecretDigest, Status};
 use crate::clock::UnixTime;
-use crate::oauth::ScopeToken;
-use crate::policy::{ResourceServer, ResourceServerId, Scope, TopicPermission};
+use crate::oauth::{RoleName, ScopeToken};
+use crate::policy::{ResourceServer, ResourceServerId, Role, Scope, TopicPermission};
 
 /// The latest version of each kind; there is but one so far.
 const VERSION: u64 = 1;
@@ -26,17 +27,19 @@ pub(super) enum Tree {
     Meta,
     ResourceServers,
     Scopes,
+    Roles,
     Clients,
 }
 
 impl Tree {
-    pub(super) const ALL: [Tree; 4] = [Tree::Meta, Tree::ResourceServers, Tree::Scopes, Tree::Clients];
+    pub(super) const ALL: [Tree; 5] = [Tree::Meta, Tree::ResourceServers, Tree::Scopes, Tree::Roles, Tree::Clients];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Meta => "meta",
             Self::ResourceServers => "resource_servers",
             Self::Scopes => "scopes",
+            Self::Roles => "roles",
             Self::Clients => "clients",
         }
     }
@@ -58,7 +61,7 @@ pub(super) trait Record: Sized {
 
 /// The bytes to keep.
 pub(super) fn encode<R: Record>(record: &R) -> Result<Vec<u8>, RegistryError> {
-    let invalid = |reason| RegistryError::Invalid { kind: R::KIND, id: record.name().to_owned(), reason };
+    let invalid = |reason: &'static str| RegistryError::Invalid { kind: R::KIND, id: record.name().to_owned(), reason: reason.into() };
     let bytes = serde_cbor::to_vec(&(VERSION, record.to_v1())).map_err(|_| invalid("cannot be written as CBOR"))?;
     if bytes.len() > MAX_RECORD { Err(invalid("is larger than 6 KiB")) } else { Ok(bytes) }
 }
@@ -129,6 +132,20 @@ pub(super) struct ClientV1 {
     software_version: String,
     created_at: UnixTime,
     updated_at: UnixTime,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    roles: BTreeSet<RoleName>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    default_scope: Vec<ScopeToken>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    audiences: BTreeSet<ResourceServerId>,
+    #[serde(default, skip_serializing_if = "Attributes::is_empty")]
+    attributes: Attributes,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_token_lifetime: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    not_before: Option<UnixTime>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires_at: Option<UnixTime>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -166,6 +183,13 @@ impl Record for Client {
             software_version: self.software_version.clone(),
             created_at: self.created_at,
             updated_at: self.updated_at,
+            roles: self.roles.clone(),
+            default_scope: self.default_scope.iter().cloned().collect(),
+            audiences: self.audiences.clone(),
+            attributes: self.attributes.clone(),
+            max_token_lifetime: self.max_token_lifetime,
+            not_before: self.not_before,
+            expires_at: self.expires_at,
         }
     }
 
@@ -187,6 +211,13 @@ impl Record for Client {
             software_version: stored.software_version,
             created_at: stored.created_at,
             updated_at: stored.updated_at,
+            roles: stored.roles,
+            default_scope: stored.default_scope.into_iter().collect(),
+            audiences: stored.audiences,
+            attributes: stored.attributes,
+            max_token_lifetime: stored.max_token_lifetime,
+            not_before: stored.not_before,
+            expires_at: stored.expires_at,
         })
     }
 }
@@ -267,6 +298,44 @@ impl Record for Scope {
             description: stored.description,
             resource_server: stored.resource_server,
             permissions: stored.permissions,
+            created_at: stored.created_at,
+            updated_at: stored.updated_at,
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RoleV1 {
+    description: String,
+    scope: Vec<ScopeToken>,
+    created_at: UnixTime,
+    updated_at: UnixTime,
+}
+
+impl Record for Role {
+    const TREE: Tree = Tree::Roles;
+    const KIND: &'static str = "role";
+    type V1 = RoleV1;
+
+    fn name(&self) -> &str {
+        self.name.as_str()
+    }
+
+    fn to_v1(&self) -> RoleV1 {
+        RoleV1 {
+            description: self.description.clone(),
+            scope: self.scope.iter().cloned().collect(),
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+        }
+    }
+
+    fn from_v1(name: &str, stored: RoleV1) -> Option<Self> {
+        Some(Self {
+            name: name.parse().ok()?,
+            description: stored.description,
+            scope: stored.scope.into_iter().collect(),
             created_at: stored.created_at,
             updated_at: stored.updated_at,
         })

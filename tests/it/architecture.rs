@@ -127,7 +127,7 @@ fn parameter_names_stand_in_one_place() {
     assert!(table.contains("\"access_token\""));
     for module in ["oauth", "clients", "policy", "endpoint", "mqtt", "device"] {
         for path in sources(&root().join("src").join(module)) {
-            if path.ends_with("oauth/params.rs") || path.ends_with("tests.rs") {
+            if path.ends_with("oauth/params.rs") || path.ends_with("tests.rs") || path.iter().any(|part| part == "tests") {
                 continue;
             }
             let source = without_comments(&fs::read_to_string(&path).unwrap());

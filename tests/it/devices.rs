@@ -40,6 +40,8 @@ on_both_links!(
     deny_wrong_secret,
     deny_blocked_client,
     deny_suspended_client,
+    tokens_by_role_and_default_scope,
+    deny_outside_roles_and_validity,
     deny_unknown_scope,
     deny_scope_not_granted,
     deny_unknown_audience,
@@ -204,6 +206,47 @@ fn published_documents(site: &Site) {
     assert_eq!(keys[0]["kid"], listed["keys"][0]["kid"]);
     assert!(keys[0].get("d").is_none(), "the public half alone");
     assert_eq!(retained(&device, "oauth2/v1/as/status")["state"], "online");
+}
+
+/// An operator gives a role and takes it away; each takes effect on the next request.
+fn tokens_by_role_and_default_scope(site: &Site) {
+    site.define_policy();
+    site.credgate(&["role", "add", "pump", "--scope", "telemetry:read telemetry:write", "--scope", "config:read"]);
+    let secret = site.add_client("dev1", "telemetry:read");
+    let device = Device::connect(site, "dev1", &secret);
+    let scope = |members: &Value, audience: &str| {
+        let answer = body(&device.request(&Ask::json("dev1", &secret, members)));
+        let token = answer["access_token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
+        let claims = verifier::verify(&jwks(&device), &token, audience);
+        (claims["scope"].as_str().unwrap().to_owned(), answer["expires_in"].as_u64().unwrap())
+    };
+    let (telemetry, config) = ("https://telemetry.example", "https://config.example");
+    assert_eq!(scope(&json!({}), telemetry), ("telemetry:read".into(), 300));
+    site.credgate(&["client", "edit", "dev1", "--role", "pump", "--max-token-lifetime", "90"]);
+    assert_eq!(scope(&json!({"audience": telemetry}), telemetry), ("telemetry:read telemetry:write".into(), 90));
+    assert_eq!(scope(&json!({"audience": "config"}), config), ("config:read".into(), 60));
+    site.credgate(&["client", "edit", "dev1", "--default-scope", "telemetry:write", "--clear", "max-token-lifetime"]);
+    assert_eq!(scope(&json!({}), telemetry), ("telemetry:write".into(), 300));
+    assert_eq!(scope(&json!({"scope": "config:read"}), config), ("config:read".into(), 60));
+}
+
+fn deny_outside_roles_and_validity(site: &Site) {
+    site.define_policy();
+    site.credgate(&["role", "add", "pump", "--scope", "telemetry:write config:read"]);
+    let secret = site.add_client("dev1", "telemetry:read");
+    let device = Device::connect(site, "dev1", &secret);
+    let ask = |members: &Value| device.request(&Ask::json("dev1", &secret, members));
+    assert_refused(site, &ask(&json!({"scope": "telemetry:write"})), "invalid_scope", "scope_not_granted");
+    site.credgate(&["client", "edit", "dev1", "--role", "pump", "--audience", "telemetry"]);
+    assert!(body(&ask(&json!({"scope": "telemetry:write"}))).get("access_token").is_some());
+    assert_refused(site, &ask(&json!({"audience": "config"})), "invalid_target", "audience_not_allowed");
+    site.credgate(&["client", "edit", "dev1", "--expires-at", "2020-01-01T00:00:00Z"]);
+    assert_refused(site, &ask(&json!({})), "invalid_client", "client_not_valid_now");
+    site.credgate(&["client", "edit", "dev1", "--clear", "expires-at", "--not-before", "2999-01-01T00:00:00Z"]);
+    assert_refused(site, &ask(&json!({})), "invalid_client", "client_not_valid_now");
+    site.credgate(&["client", "edit", "dev1", "--clear", "not-before", "--clear", "role", "--clear", "audience"]);
+    assert_refused(site, &ask(&json!({"scope": "telemetry:write"})), "invalid_scope", "scope_not_granted");
+    assert!(body(&ask(&json!({}))).get("access_token").is_some());
 }
 
 /// A connected device whose client is gone by the time it asks.

@@ -45,6 +45,7 @@ impl PolicyStore for Example {
         Arc::new(Policy {
             resource_servers: [(server.id.clone(), Arc::new(server))].into(),
             scopes: [(scope.name.clone(), Arc::new(scope))].into(),
+            ..Policy::default()
         })
     }
 }

@@ -63,8 +63,11 @@ fn gateway() -> (Arc<Gateway>, String) {
         created_at: NOW,
         updated_at: NOW,
     };
-    let policy =
-        Policy { resource_servers: [(server.id.clone(), Arc::new(server))].into(), scopes: [(scope.name.clone(), Arc::new(scope))].into() };
+    let policy = Policy {
+        resource_servers: [(server.id.clone(), Arc::new(server))].into(),
+        scopes: [(scope.name.clone(), Arc::new(scope))].into(),
+        ..Policy::default()
+    };
     let settings = Settings { issuer: ISSUER.into(), lifetimes: Lifetimes { default: 300, maximum: 3_600 }, max_payload: 8_192 };
     let keys = KeyRing::new(Arc::new(SigningKey::from_seed(&Zeroizing::new([1; 32]))), Vec::new());
     let engine = Engine::new(settings, Arc::new(Clients(Arc::new(client))), Arc::new(Policies(Arc::new(policy))), keys);

@@ -11,7 +11,8 @@ fn keeps_what_it_was_told() {
     let registry = open(directory.path());
     registry.add_resource_server(server("broker", "mqtts://broker")).unwrap();
     registry.add_scope(scope("telemetry:write", "broker")).unwrap();
-    let granted = Client { scope: "telemetry:write".parse().unwrap(), ..client("b") };
+    registry.add_role(role("pump", "telemetry:write")).unwrap();
+    let granted = Client { scope: "telemetry:write".parse().unwrap(), roles: ["pump".parse().unwrap()].into(), ..client("b") };
     registry.add_client(granted.clone()).unwrap();
     registry.add_client(client("a")).unwrap();
     registry.add_client(client("gone")).unwrap();
@@ -27,6 +28,7 @@ fn keeps_what_it_was_told() {
         let policy = registry.policy();
         assert_eq!(policy.resource_servers.values().map(|kept| (**kept).clone()).collect::<Vec<_>>(), [server("broker", "mqtts://broker")]);
         assert_eq!(policy.scopes.values().map(|kept| (**kept).clone()).collect::<Vec<_>>(), [scope("telemetry:write", "broker")]);
+        assert_eq!(policy.roles.values().map(|kept| (**kept).clone()).collect::<Vec<_>>(), [role("pump", "telemetry:write")]);
     };
     check(&registry);
     drop(registry);
@@ -91,6 +93,51 @@ fn refuses_what_breaks_a_rule() {
     let registry = open(directory.path());
     assert_eq!(registry.clients().iter().map(|kept| (**kept).clone()).collect::<Vec<_>>(), [client("a")]);
     assert_eq!((registry.policy().resource_servers.len(), registry.policy().scopes.len()), (2, 1));
+}
+
+#[test]
+fn deny_clients_and_roles_that_name_what_is_not_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = open(directory.path());
+    registry.add_resource_server(server("rs1", "https://rs1")).unwrap();
+    registry.add_resource_server(server("rs2", "https://rs2")).unwrap();
+    registry.add_scope(scope("s1", "rs1")).unwrap();
+    registry.add_scope(scope("s2", "rs2")).unwrap();
+    registry.add_role(role("r", "s1")).unwrap();
+    registry.add_client(Client { roles: ["r".parse().unwrap()].into(), ..client("a") }).unwrap();
+    for (refused, told) in [
+        (registry.add_role(role("r", "s1")).unwrap_err(), "role r exists already"),
+        (registry.add_role(role("q", "s1 s3")).unwrap_err(), "there is no scope s3"),
+    ] {
+        assert_eq!(refused.to_string(), told);
+    }
+    let attributes = || (0..=16).map(|number| (format!("a{number}").parse().unwrap(), "x".parse().unwrap())).collect();
+    type Change<'a> = &'a dyn Fn(&mut Client);
+    let changes: [(Change<'_>, &str); 8] = [
+        (&|client| client.roles = ["q".parse().unwrap()].into(), "there is no role q"),
+        (&|client| client.audiences = ["rs3".parse().unwrap()].into(), "there is no resource server rs3"),
+        (&|client| client.default_scope = "s2".parse().unwrap(), "client a: the default scope s2 is not granted to it"),
+        (
+            &|client| {
+                client.default_scope = "s1".parse().unwrap();
+                client.audiences = ["rs2".parse().unwrap()].into();
+            },
+            "client a: the default scope s1 is not granted to it",
+        ),
+        (&|client| client.attributes = attributes(), "client a: has more than 16 attributes"),
+        (&|client| client.max_token_lifetime = Some(0), "client a: the longest token lifetime must be at least 1 second"),
+        (&|client| (client.not_before, client.expires_at) = (Some(NOW), Some(NOW)), "client a: expires before it becomes valid"),
+        (&|client| client.scope = "s1 s3".parse().unwrap(), "there is no scope s3"),
+    ];
+    for (change, told) in changes {
+        assert_eq!(registry.update_client(&id("a"), change).unwrap_err().to_string(), told);
+        let mut new = Client { roles: ["r".parse().unwrap()].into(), ..client("a") };
+        change(&mut new);
+        new.client_id = id("b");
+        assert_eq!(registry.add_client(new).unwrap_err().to_string(), told.replace("client a", "client b"));
+    }
+    registry.update_client(&id("a"), |client| client.default_scope = "s1".parse().unwrap()).unwrap();
+    assert_eq!((registry.client_count(), registry.policy().roles.len()), (1, 1));
 }
 
 #[test]

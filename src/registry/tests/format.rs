@@ -32,6 +32,37 @@ fn version_1_of_a_client() {
 }
 
 #[test]
+fn version_1_of_a_client_with_all_there_is() {
+    let record = Client {
+        roles: ["r".parse().unwrap()].into(),
+        default_scope: "a".parse().unwrap(),
+        audiences: ["rs".parse().unwrap()].into(),
+        attributes: [("site".parse().unwrap(), "berlin".parse().unwrap())].into(),
+        max_token_lifetime: Some(60),
+        not_before: Some(UnixTime::from_secs(1)),
+        expires_at: Some(UnixTime::from_secs(2)),
+        ..Client::new(id("d"), NOW)
+    };
+    check(
+        record,
+        "8201b06b636c69656e745f6e616d6560781a746f6b656e5f656e64706f696e745f617574685f6d6574686f6472636c69656e745f736563\
+         7265745f706f73746573636f70658066737461747573666163746976656773656372657473806b736f6674776172655f69646070736f66\
+         74776172655f76657273696f6e606a637265617465645f61741a6b0362b06a757064617465645f61741a6b0362b065726f6c6573816172\
+         6d64656661756c745f73636f70658161616961756469656e636573816272736a61747472696275746573a16473697465666265726c696e\
+         726d61785f746f6b656e5f6c69666574696d65183c6a6e6f745f6265666f7265016a657870697265735f617402",
+    );
+}
+
+#[test]
+fn version_1_of_a_role() {
+    check(
+        role("pump", "a b"),
+        "8201a46b6465736372697074696f6e6d576861742070756d707320646f6573636f706582616161626a637265617465645f61741a6b0362\
+         b06a757064617465645f61741a6b0362b0",
+    );
+}
+
+#[test]
 fn version_1_of_a_resource_server() {
     check(
         server("broker", "mqtts://broker"),

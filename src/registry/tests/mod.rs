@@ -13,7 +13,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::clients::{ClientSecret, Status};
+use crate::clients::{ClientSecret, MAX_SECRETS, Status};
 
 const NOW: UnixTime = UnixTime::from_secs(1_795_383_984);
 
@@ -50,6 +50,16 @@ fn scope(name: &str, server: &str) -> Scope {
         description: "Write telemetry".into(),
         resource_server: server.parse().unwrap(),
         permissions: vec!["pub telemetry/{client_id}/#".parse().unwrap()],
+        created_at: NOW,
+        updated_at: NOW,
+    }
+}
+
+fn role(name: &str, scope: &str) -> Role {
+    Role {
+        name: name.parse().unwrap(),
+        description: "What pumps do".into(),
+        scope: scope.parse().unwrap(),
         created_at: NOW,
         updated_at: NOW,
     }

@@ -1,0 +1,170 @@
+//! Changes of what a client may have.
+
+use std::collections::BTreeSet;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clients::{Attributes, Client};
+use crate::clock::UnixTime;
+use crate::oauth::{InvalidWord, ResourceServerId, RoleName, ScopeSet};
+
+/// What is to be different at a client. What is `None` stays as it is; a set that is given replaces the one before.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClientChanges {
+    /// What to empty, before anything else.
+    pub clear: BTreeSet<ClientField>,
+    /// A name for people.
+    pub client_name: Option<String>,
+    /// The scopes granted beside those of roles.
+    pub scope: Option<ScopeSet>,
+    /// The roles.
+    pub roles: Option<BTreeSet<RoleName>>,
+    /// What a request without `scope` gets.
+    pub default_scope: Option<ScopeSet>,
+    /// The resource servers it may have tokens for.
+    pub audiences: Option<BTreeSet<ResourceServerId>>,
+    /// What topic permissions may say of it.
+    pub attributes: Option<Attributes>,
+    /// The longest life of a token of its, in seconds.
+    pub max_token_lifetime: Option<u32>,
+    /// Not served before.
+    pub not_before: Option<UnixTime>,
+    /// Not served from then on.
+    pub expires_at: Option<UnixTime>,
+}
+
+/// A member of a client that can be emptied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientField {
+    /// The scopes granted beside those of roles.
+    Scope,
+    /// The roles.
+    Roles,
+    /// The default scopes: then a request without `scope` gets all that is granted.
+    DefaultScope,
+    /// The allowed audiences: then all at which it has a scope.
+    Audiences,
+    /// The attributes.
+    Attributes,
+    /// The limit of its tokens' life.
+    MaxTokenLifetime,
+    /// The beginning of its validity.
+    NotBefore,
+    /// The end of its validity.
+    ExpiresAt,
+}
+
+/// Reads the word of the command line, such as `default-scope`.
+impl FromStr for ClientField {
+    type Err = InvalidWord;
+
+    fn from_str(text: &str) -> Result<Self, InvalidWord> {
+        Ok(match text {
+            "scope" => Self::Scope,
+            "role" => Self::Roles,
+            "default-scope" => Self::DefaultScope,
+            "audience" => Self::Audiences,
+            "attribute" => Self::Attributes,
+            "max-token-lifetime" => Self::MaxTokenLifetime,
+            "not-before" => Self::NotBefore,
+            "expires-at" => Self::ExpiresAt,
+            _ => {
+                let rule = "one of scope, role, default-scope, audience, attribute, max-token-lifetime, not-before, expires-at";
+                return Err(InvalidWord::new("what to clear", rule));
+            }
+        })
+    }
+}
+
+impl ClientChanges {
+    /// Whether nothing is to be different.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub(super) fn apply(self, client: &mut Client) {
+        for field in self.clear {
+            match field {
+                ClientField::Scope => client.scope = ScopeSet::default(),
+                ClientField::Roles => client.roles.clear(),
+                ClientField::DefaultScope => client.default_scope = ScopeSet::default(),
+                ClientField::Audiences => client.audiences.clear(),
+                ClientField::Attributes => client.attributes.clear(),
+                ClientField::MaxTokenLifetime => client.max_token_lifetime = None,
+                ClientField::NotBefore => client.not_before = None,
+                ClientField::ExpiresAt => client.expires_at = None,
+            }
+        }
+        set(&mut client.client_name, self.client_name);
+        set(&mut client.scope, self.scope);
+        set(&mut client.roles, self.roles);
+        set(&mut client.default_scope, self.default_scope);
+        set(&mut client.audiences, self.audiences);
+        set(&mut client.attributes, self.attributes);
+        client.max_token_lifetime = self.max_token_lifetime.or(client.max_token_lifetime);
+        client.not_before = self.not_before.or(client.not_before);
+        client.expires_at = self.expires_at.or(client.expires_at);
+    }
+}
+
+fn set<T>(member: &mut T, new: Option<T>) {
+    if let Some(new) = new {
+        *member = new;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixTime = UnixTime::from_secs(1_000);
+
+    fn full() -> ClientChanges {
+        ClientChanges {
+            clear: BTreeSet::new(),
+            client_name: Some("Pump".into()),
+            scope: Some("a b".parse().unwrap()),
+            roles: Some(["r".parse().unwrap()].into()),
+            default_scope: Some("a".parse().unwrap()),
+            audiences: Some(["rs".parse().unwrap()].into()),
+            attributes: Some([("site".parse().unwrap(), "berlin".parse().unwrap())].into()),
+            max_token_lifetime: Some(60),
+            not_before: Some(NOW),
+            expires_at: Some(NOW.saturating_add(1)),
+        }
+    }
+
+    #[test]
+    fn what_is_not_given_stays_and_what_is_cleared_goes() {
+        let empty = Client::new("dev1".parse().unwrap(), NOW);
+        let mut client = empty.clone();
+        full().apply(&mut client);
+        let set = client.clone();
+        ClientChanges::default().apply(&mut client);
+        assert_eq!(client, set);
+        let words = ["scope", "role", "default-scope", "audience", "attribute", "max-token-lifetime", "not-before", "expires-at"];
+        let clear: BTreeSet<ClientField> = words.iter().map(|word| word.parse().unwrap()).collect();
+        assert_eq!(clear.len(), words.len());
+        ClientChanges { clear, ..ClientChanges::default() }.apply(&mut client);
+        assert_eq!(client, Client { client_name: "Pump".into(), ..empty });
+    }
+
+    #[test]
+    fn what_is_cleared_and_given_is_replaced() {
+        let mut client = Client::new("dev1".parse().unwrap(), NOW);
+        full().apply(&mut client);
+        let change = ClientChanges { clear: [ClientField::Scope].into(), scope: Some("c".parse().unwrap()), ..ClientChanges::default() };
+        change.apply(&mut client);
+        assert_eq!(client.scope.to_string(), "c");
+    }
+
+    #[test]
+    fn deny_unknown_fields() {
+        assert!("client_id".parse::<ClientField>().is_err());
+        assert!(serde_json::from_str::<ClientChanges>(r#"{"status":"active"}"#).is_err());
+    }
+}

@@ -1,0 +1,135 @@
+//! What a client may have: roles, default scopes, audiences, limits of life.
+
+use super::*;
+use crate::policy::Role;
+
+/// A request of a client that `change` makes, under the usual policy and the roles `reader` (rs1:read rs2:read) and `writer` (rs1:write).
+fn ask_as(change: impl FnOnce(&mut Client), members: &Value) -> (Value, Decision) {
+    let (record, secret) = ClientSecret::generate(&Zeroizing::new([7; 32]), NOW);
+    let mut client = Client { secrets: vec![record], ..Client::new("dev1".parse().unwrap(), NOW) };
+    change(&mut client);
+    let mut policy = policy();
+    for (name, scope) in [("reader", "rs1:read rs2:read"), ("writer", "rs1:write")] {
+        let role = Role {
+            name: name.parse().unwrap(),
+            description: String::new(),
+            scope: scope.parse().unwrap(),
+            created_at: NOW,
+            updated_at: NOW,
+        };
+        policy.roles.insert(role.name.clone(), Arc::new(role));
+    }
+    ask_of(engine_of([(client.client_id.clone(), Arc::new(client))].into(), policy, secret), "dev1", members)
+}
+
+fn roles(names: &[&str]) -> impl Fn(&mut Client) {
+    move |client| client.roles = names.iter().map(|name| name.parse().unwrap()).collect()
+}
+
+fn issued(decision: &Decision) -> (&str, &str, u64) {
+    match decision {
+        Decision::Issued { audience, scope, lifetime, .. } => (audience, scope, *lifetime),
+        Decision::Refused(refusal) => panic!("{refusal:?}"),
+    }
+}
+
+const RS1: &str = "https://rs1.example";
+const RS2: &str = "https://rs2.example";
+
+#[test]
+fn roles_grant_their_scopes_beside_those_granted_directly() {
+    let both = |client: &mut Client| {
+        roles(&["reader", "writer"])(client);
+        client.scope = "rs1:admin rs1:read".parse().unwrap();
+    };
+    let (answer, decision) = ask_as(both, &json!({"audience": "rs1"}));
+    assert_eq!(issued(&decision), (RS1, "rs1:admin rs1:read rs1:write", 300));
+    assert_eq!(answer["scope"], "rs1:admin rs1:read rs1:write");
+    let (_, decision) = ask_as(roles(&["reader"]), &json!({"scope": "rs2:read"}));
+    assert_eq!(issued(&decision), (RS2, "rs2:read", 60));
+}
+
+#[test]
+fn deny_scope_outside_the_roles() {
+    assert_refused(ask_as(roles(&["reader"]), &json!({"scope": "rs1:write"})), ErrorCode::InvalidScope, Reason::ScopeNotGranted);
+    assert_refused(ask_as(roles(&["reader"]), &json!({"scope": "rs1:read rs1:write"})), ErrorCode::InvalidScope, Reason::ScopeNotGranted);
+    assert_refused(ask_as(roles(&["gone"]), &json!({"scope": "rs1:read"})), ErrorCode::InvalidScope, Reason::ScopeNotGranted);
+}
+
+#[test]
+fn a_request_without_scope_gets_the_default_scopes_of_the_audience() {
+    let with_default = |default: &'static str| {
+        move |client: &mut Client| {
+            roles(&["reader", "writer"])(client);
+            client.default_scope = default.parse().unwrap();
+        }
+    };
+    // The defaults tell the audience, too.
+    assert_eq!(issued(&ask_as(with_default("rs1:read"), &json!({})).1), (RS1, "rs1:read", 300));
+    assert_eq!(ask_as(with_default("rs1:read"), &json!({})).0["scope"], "rs1:read");
+    assert_eq!(issued(&ask_as(with_default("rs1:read rs2:read"), &json!({"audience": "rs1"})).1), (RS1, "rs1:read", 300));
+    // Where there is no default, all that is granted.
+    assert_eq!(issued(&ask_as(with_default("rs2:read"), &json!({"audience": "rs1"})).1), (RS1, "rs1:read rs1:write", 300));
+    // What is asked for is not narrowed.
+    assert_eq!(issued(&ask_as(with_default("rs1:read"), &json!({"scope": "rs1:write"})).1), (RS1, "rs1:write", 300));
+}
+
+#[test]
+fn deny_audience_that_the_default_scopes_do_not_tell() {
+    let change = |client: &mut Client| {
+        roles(&["reader"])(client);
+        client.default_scope = "rs1:read rs2:read".parse().unwrap();
+    };
+    assert_refused(ask_as(change, &json!({})), ErrorCode::InvalidTarget, Reason::AmbiguousAudience);
+}
+
+#[test]
+fn allowed_audiences_narrow_what_is_granted() {
+    let only_rs1 = |client: &mut Client| {
+        roles(&["reader"])(client);
+        client.audiences = ["rs1".parse().unwrap()].into();
+    };
+    assert_eq!(issued(&ask_as(only_rs1, &json!({})).1), (RS1, "rs1:read", 300));
+}
+
+#[test]
+fn deny_audience_that_is_not_allowed() {
+    let only_rs1 = |client: &mut Client| {
+        roles(&["reader"])(client);
+        client.audiences = ["rs1".parse().unwrap()].into();
+    };
+    for audience in ["rs2", RS2] {
+        assert_refused(ask_as(only_rs1, &json!({"audience": audience})), ErrorCode::InvalidTarget, Reason::AudienceNotAllowed);
+    }
+    assert_refused(ask_as(only_rs1, &json!({"scope": "rs2:read"})), ErrorCode::InvalidScope, Reason::ScopeNotGranted);
+}
+
+#[test]
+fn the_shortest_limit_decides_the_life_of_a_token() {
+    let life = |audience: &str, cap: Option<u32>, ends_in: Option<u64>| {
+        let change = |client: &mut Client| {
+            roles(&["reader"])(client);
+            client.max_token_lifetime = cap;
+            client.expires_at = ends_in.map(|seconds| NOW.saturating_add(seconds));
+        };
+        let (answer, decision) = ask_as(change, &json!({"audience": audience}));
+        assert_eq!(answer["expires_in"], issued(&decision).2);
+        issued(&decision).2
+    };
+    assert_eq!([life("rs1", None, None), life("rs1", Some(10), None), life("rs1", Some(900), None)], [300, 10, 300]);
+    assert_eq!([life("rs2", None, None), life("rs2", Some(10), None), life("rs2", Some(100), None)], [60, 10, 60]);
+    assert_eq!([life("rs2", Some(10), Some(5)), life("rs1", None, Some(1)), life("rs1", None, Some(301))], [5, 1, 300]);
+}
+
+#[test]
+fn deny_client_outside_its_period_of_validity() {
+    let change: [fn(&mut Client); 2] = [|client| client.not_before = Some(NOW.saturating_add(1)), |client| client.expires_at = Some(NOW)];
+    let texts = change.map(|change| {
+        let refused = ask_as(change, &json!({}));
+        let text = refused.0.to_string();
+        assert_refused(refused, ErrorCode::InvalidClient, Reason::ClientNotValidNow);
+        text
+    });
+    assert_eq!(texts[0], ask_as(|_| (), &json!({"client_secret": "wrong"})).0.to_string());
+    assert_eq!(texts[0], texts[1]);
+}
