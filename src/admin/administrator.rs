@@ -344,7 +344,7 @@ pub(super) mod tests {
         let options = RegistryOptions { directory: directory.path().join("registry"), cache_capacity: 1 << 20 };
         let registry = Registry::open(&options).unwrap();
         let rules = RotationRules { interval: 0, propagation: 600, max_lifetime: 300, clock_skew: 60 };
-        let keys = Arc::new(KeyStore::new(KeyOptions { directory: directory.path().join("keys"), rules }));
+        let keys = Arc::new(KeyStore::new(KeyOptions { directory: directory.path().join("keys"), rules, master_key: Ok(None) }));
         keys.load_or_create().unwrap();
         let changes = Arc::new(AtomicUsize::new(0));
         let counted = changes.clone();

@@ -77,11 +77,13 @@ pub struct KeysSection {
     pub propagation: u32,
     /// Seconds the clocks of resource servers may be behind: a key that signs no more is published so much longer.
     pub clock_skew: u32,
+    /// File of the master key that seals the signing keys; empty for the systemd credential `credgate-master-key`, if there is one.
+    pub master_key_file: PathBuf,
 }
 
 impl Default for KeysSection {
     fn default() -> Self {
-        Self { rotation_interval: 90 * 86_400, propagation: 600, clock_skew: 60 }
+        Self { rotation_interval: 90 * 86_400, propagation: 600, clock_skew: 60, master_key_file: PathBuf::new() }
     }
 }
 

@@ -29,12 +29,14 @@ pub struct Config {
     pub file: ConfigFile,
     topics: Topics,
     broker_address: Option<BrokerAddress>,
+    /// Where systemd puts the credentials of a service.
+    credentials_directory: Option<PathBuf>,
 }
 
 impl Config {
     /// Reads the configuration file, if one is named, and then the `CREDGATE_` variables of `environment`, which win over it:
     /// `CREDGATE_TOKEN__LIFETIME=600` sets `token.lifetime` (two underscores between levels, one for a hyphen).
-    /// Variables that do not begin with `CREDGATE_` are not looked at.
+    /// Of the others only `CREDENTIALS_DIRECTORY` is looked at, which systemd sets.
     ///
     /// # Errors
     /// If the file cannot be read, is not TOML, or if anything at all is unknown, of the wrong type or out of range: every such fault with
@@ -45,9 +47,15 @@ impl Config {
             let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read { path: path.into(), error })?;
             layers.add_file(path, &text)?;
         }
-        layers.add_environment(environment);
+        let mut credentials_directory = None;
+        layers.add_environment(environment.inspect(|(name, value)| {
+            if name == "CREDENTIALS_DIRECTORY" && !value.is_empty() {
+                credentials_directory = Some(PathBuf::from(value));
+            }
+        }));
         let (file, origins, problems) = layers.finish();
-        Validator::new(&file, &origins, problems).finish().map(|(topics, broker_address)| Self { file, topics, broker_address })
+        let (topics, broker_address) = Validator::new(&file, &origins, problems).finish()?;
+        Ok(Self { file, topics, broker_address, credentials_directory })
     }
 
     /// The configuration in force as TOML, which `load` reads back to the same. It holds no secrets: they are in files of their own.
@@ -136,7 +144,28 @@ impl Config {
         let line = content.strip_suffix(b"\n").map_or(content.as_slice(), |line| line.strip_suffix(b"\r").unwrap_or(line));
         Ok(Some(Secret::new(line.to_vec())))
     }
+
+    /// Reads the master key of the signing keys, from `keys.master-key-file` or else from the systemd credential `credgate-master-key`, and
+    /// tells where it was; `None` if there is neither.
+    ///
+    /// # Errors
+    /// As [`Self::read_link_password`].
+    pub fn read_master_key(&self) -> Result<Option<(PathBuf, Secret)>, PrivateFileError> {
+        if let Some(path) = set(&self.file.keys.master_key_file) {
+            return read_private(path).map(|mut content| Some((path.to_path_buf(), Secret::new(std::mem::take(&mut *content)))));
+        }
+        let Some(path) = self.credentials_directory.as_ref().map(|directory| directory.join(MASTER_KEY_CREDENTIAL)) else {
+            return Ok(None);
+        };
+        match read_private(&path) {
+            Err(PrivateFileError::Read { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            outcome => outcome.map(|mut content| Some((path, Secret::new(std::mem::take(&mut *content))))),
+        }
+    }
 }
+
+/// The systemd credential of the master key.
+const MASTER_KEY_CREDENTIAL: &str = "credgate-master-key";
 
 /// An empty path is a path that is not set.
 fn set(path: &Path) -> Option<&Path> {

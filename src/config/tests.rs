@@ -365,3 +365,30 @@ fn reads_the_link_password_from_a_private_file_only() {
     }
     assert!(load("[broker]\nurl = 'mqtts://b'\n[embedded-broker]\nenabled = false", &[]).unwrap().read_link_password().unwrap().is_none());
 }
+
+#[test]
+fn the_master_key_comes_from_a_file_or_a_credential() {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, credential) = (directory.path().join("file"), directory.path().join("credgate-master-key"));
+    let text = format!("keys.master-key-file = '{}'\n{LINKED}", file.display());
+    let variable = ("CREDENTIALS_DIRECTORY", directory.path().to_str().unwrap());
+    let read = |text: &str, environment: &[_]| {
+        let found = load(text, environment).unwrap().read_master_key()?;
+        Ok::<_, PrivateFileError>(found.map(|(path, content)| (path, content.expose().to_vec())))
+    };
+    assert_eq!(read(LINKED, &[]).unwrap(), None);
+    assert_eq!(read(LINKED, &[variable]).unwrap(), None, "a service with other credentials");
+    assert_eq!(read(&text, &[]).unwrap_err().code(), "private_file_unreadable", "what was asked for must be there");
+    for (path, content) in [(&file, "f"), (&credential, "c")] {
+        std::fs::write(path, content).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o400)).unwrap();
+    }
+    assert_eq!(read(LINKED, &[]).unwrap(), None);
+    assert_eq!(read(LINKED, &[variable]).unwrap().unwrap(), (credential.clone(), b"c".to_vec()));
+    assert_eq!(read(&text, &[variable]).unwrap().unwrap(), (file, b"f".to_vec()));
+    std::fs::set_permissions(&credential, std::fs::Permissions::from_mode(0o444)).unwrap();
+    assert_eq!(read(LINKED, &[variable]).unwrap_err().code(), "private_file_exposed");
+}
+
+/// A link that every build has.
+const LINKED: &str = "broker.url = 'mqtts://b'\nembedded-broker.enabled = false";

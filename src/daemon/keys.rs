@@ -8,12 +8,12 @@ use tracing::error;
 
 use crate::config::Config;
 use crate::jose::RotationRules;
-use crate::registry::{KeyOptions, KeyStore};
+use crate::registry::{KeyOptions, KeyStore, MasterKey, RegistryError};
 
 /// How long the clock is not looked at, at most: it may be set at any time.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
-/// Where the configuration says that the keys are, and when they change.
+/// Where the configuration says that the keys are, when they change, and what seals them.
 #[must_use]
 pub fn key_options(config: &Config) -> KeyOptions {
     let keys = &config.file.keys;
@@ -23,7 +23,11 @@ pub fn key_options(config: &Config) -> KeyOptions {
         max_lifetime: config.file.token.max_lifetime.into(),
         clock_skew: keys.clock_skew.into(),
     };
-    KeyOptions { directory: config.keys_directory(), rules }
+    let master_key = config
+        .read_master_key()
+        .map_err(|error| RegistryError::MasterKey { reason: format!("the master key cannot be used: {error}") })
+        .and_then(|found| found.map(|(path, content)| MasterKey::parse(&path, content.expose())).transpose());
+    KeyOptions { directory: config.keys_directory(), rules, master_key }
 }
 
 /// Does what is due with the keys, for ever. `changed` wakes it after a change by command.

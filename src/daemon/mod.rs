@@ -125,7 +125,11 @@ impl Daemon {
             directory: config.registry_directory(),
             cache_capacity: config.file.registry.cache_capacity,
         })?;
-        let keys = Arc::new(KeyStore::new(key_options(&config)));
+        let key_options = key_options(&config);
+        if matches!(key_options.master_key, Ok(None)) {
+            warn!("signing keys are not sealed on disk: there is no master key; docs/operations.md tells how to give one");
+        }
+        let keys = Arc::new(KeyStore::new(key_options));
         let ring = keys.load_or_create()?;
         info!(
             clients = registry.client_count(),

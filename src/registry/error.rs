@@ -123,6 +123,12 @@ pub enum RegistryError {
         /// What is wrong and what to do.
         reason: String,
     },
+    /// The master key of sealed keys is missing, or is not one, or is another.
+    #[error("{reason}")]
+    MasterKey {
+        /// What is wrong and what to do.
+        reason: String,
+    },
     /// A file operation failed.
     #[error("cannot {action} {}", path.display())]
     Io {
@@ -153,6 +159,7 @@ impl RegistryError {
             Self::Stopped { .. } => "stopped",
             Self::Permissions { .. } => "permissions",
             Self::Key { .. } => "bad_key_file",
+            Self::MasterKey { .. } => "master_key",
             Self::Io { .. } => "io",
         }
     }

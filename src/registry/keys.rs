@@ -4,6 +4,7 @@
 //! keys that the next one goes on with.
 
 mod files;
+mod seal;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,9 +19,11 @@ use tracing::{info, warn};
 use super::error::RegistryError;
 use super::{directory, now};
 use crate::clock::UnixTime;
-use crate::jose::{Due, KeyRing, KeyState, MAX_KEYS, Moment, Rotation, RotationRules};
+use crate::jose::{Due, KeyRing, KeyState, KeyStatus, MAX_KEYS, Moment, Rotation, RotationRules};
 
-use files::StoredKey;
+use files::{Files, KeyFile, StoredKey};
+
+pub use seal::MasterKey;
 
 /// The file of the keys' states.
 const ROTATION: &str = "rotation.json";
@@ -55,6 +58,8 @@ pub struct KeyOptions {
     pub directory: PathBuf,
     /// When they change.
     pub rules: RotationRules,
+    /// Seals the files, if there is one; why it cannot be had is told when it is needed.
+    pub master_key: Result<Option<MasterKey>, RegistryError>,
 }
 
 /// Takes a ring into use that replaces the one before.
@@ -112,7 +117,10 @@ impl KeyStore {
         let open = self.opened(&mut held)?;
         let mut rotation = open.rotation.clone();
         rotation.resume((self.clock)(), &self.options.rules);
-        self.write(&rotation)?;
+        // A full disk keeps no gateway from serving: all that was begun anew is so in memory, too.
+        if let Err(error) = self.write(&rotation) {
+            warn!(code = error.code(), %error, "the states of the signing keys cannot be written; keys cannot change until they can");
+        }
         open.rotation = rotation;
         // Only the first to serve is told of changes; there is one daemon.
         let _ = self.install.set(install);
@@ -128,8 +136,31 @@ impl KeyStore {
         match &*held {
             Some(open) => Ok(self.infos(open)),
             None if !self.options.directory.exists() => Ok(Vec::new()),
-            None => Ok(self.read()?.map(|open| self.infos(&open)).unwrap_or_default()),
+            None => self.describe(),
         }
+    }
+
+    /// What the files tell without being opened.
+    fn describe(&self) -> Result<Vec<KeyInfo>, RegistryError> {
+        let KeyOptions { directory, rules, .. } = &self.options;
+        let path = directory.join(ROTATION);
+        let Some(rotation) = read_rotation(&path)? else {
+            let files = files::describe_all(directory)?;
+            let mut kids = files.iter().map(|file| file.kid.clone());
+            let Some(active) = kids.next() else { return Ok(Vec::new()) };
+            let rotation = Rotation::adopt(active, kids, (self.clock)(), rules);
+            let mut files: BTreeMap<_, _> = files.into_iter().map(|file| (file.kid.clone(), file)).collect();
+            return Ok(rotation
+                .keys(rules)
+                .into_iter()
+                .filter_map(|status| files.remove(&status.kid).map(|file| info(status, file)))
+                .collect());
+        };
+        let told = |status: KeyStatus| {
+            let file = files::describe(directory, &status.kid)?.ok_or_else(|| lacks(&path, &status.kid))?;
+            Ok(info(status, file))
+        };
+        rotation.keys(rules).into_iter().map(told).collect()
     }
 
     /// Publishes a new key, which signs after [`RotationRules::propagation`]. Blocks until it is durable, as do all changes.
@@ -162,7 +193,7 @@ impl KeyStore {
         let revoked = self.infos(open).into_iter().find(|key| key.kid == kid).ok_or_else(|| not_found(kid))?;
         let at = (self.clock)();
         let needs_fresh = revoked.state == KeyState::Active && open.rotation.next().is_none();
-        let fresh = if needs_fresh { Some(files::create(&self.options.directory, at.wall)?) } else { None };
+        let fresh = if needs_fresh { Some(self.files()?.create(at.wall)?) } else { None };
         let mut rotation = open.rotation.clone();
         if !rotation.remove(kid, fresh.as_ref().map(|fresh| fresh.key.kid().to_owned()), at, &self.options.rules) {
             return Err(not_found(kid));
@@ -207,7 +238,7 @@ impl KeyStore {
 
     fn publish(&self, open: &mut Open) -> Result<(), RegistryError> {
         let at = (self.clock)();
-        let key = files::create(&self.options.directory, at.wall)?;
+        let key = self.files()?.create(at.wall)?;
         let kid = key.key.kid().to_owned();
         let mut rotation = open.rotation.clone();
         if !rotation.publish(kid.clone(), at) {
@@ -251,15 +282,21 @@ impl KeyStore {
         Ok(held.insert(open))
     }
 
+    fn files(&self) -> Result<Files<'_>, RegistryError> {
+        let master = self.options.master_key.as_ref().map_err(Clone::clone)?.as_ref();
+        Ok(Files { directory: &self.options.directory, master })
+    }
+
     /// Loads the keys, makes a first one if there is none, and finishes what another process began.
     fn open(&self) -> Result<Open, RegistryError> {
-        let KeyOptions { directory, rules } = &self.options;
+        let KeyOptions { directory, rules, .. } = &self.options;
         directory::prepare(directory)?;
-        let mut open = match self.read()? {
+        let files = self.files()?;
+        let mut open = match self.read(files)? {
             Some(open) => open,
             None => {
                 let at = (self.clock)();
-                let key = files::create(directory, at.wall)?;
+                let key = files.create(at.wall)?;
                 let kid = key.key.kid().to_owned();
                 Open { rotation: Rotation::begin(kid.clone(), at, rules), keys: [(kid, key)].into() }
             }
@@ -268,6 +305,11 @@ impl KeyStore {
             self.write(&open.rotation)?;
         }
         clear(&mut open, directory);
+        for stored in open.keys.values_mut() {
+            if files.seal(stored)? {
+                info!(kid = stored.key.kid(), "signing key is sealed from now on");
+            }
+        }
         for path in files::names(directory)? {
             if !open.keys.values().any(|key| key.path == path) {
                 warn!(path = %path.display(), "a signing key that is not in use, as of an attempt that was cut off: remove the file");
@@ -277,12 +319,12 @@ impl KeyStore {
     }
 
     /// The keys as they are on disk; `None` if there are none.
-    fn read(&self) -> Result<Option<Open>, RegistryError> {
-        let KeyOptions { directory, rules } = &self.options;
+    fn read(&self, files: Files<'_>) -> Result<Option<Open>, RegistryError> {
+        let KeyOptions { directory, rules, .. } = &self.options;
         let path = directory.join(ROTATION);
         let Some(rotation) = read_rotation(&path)? else {
             // A first start that was cut off, or a file that was removed: the newest is meant, and the others may have signed.
-            let keys = files::load_all(directory)?;
+            let keys = files.load_all()?;
             let mut kids = keys.iter().map(|key| key.key.kid().to_owned());
             let Some(active) = kids.next() else { return Ok(None) };
             let rotation = Rotation::adopt(active, kids, (self.clock)(), rules);
@@ -290,8 +332,8 @@ impl KeyStore {
         };
         let mut keys = BTreeMap::new();
         for status in rotation.keys(rules) {
-            let lacks = || bad_key(&path, &format!("names the key {:?}, which is not there: restore its file", status.kid));
-            keys.insert(status.kid.clone(), files::load(directory, &status.kid)?.ok_or_else(lacks)?);
+            let key = files.load(&status.kid)?.ok_or_else(|| lacks(&path, &status.kid))?;
+            keys.insert(status.kid, key);
         }
         Ok(Some(Open { rotation, keys }))
     }
@@ -305,20 +347,22 @@ impl KeyStore {
     }
 
     fn infos(&self, open: &Open) -> Vec<KeyInfo> {
-        let info = |status: crate::jose::KeyStatus| {
-            let stored = open.keys.get(&status.kid)?;
-            Some(KeyInfo {
-                kid: status.kid,
-                algorithm: "EdDSA",
-                state: status.state,
-                created_at: stored.created_at,
-                since: status.since,
-                until: status.until,
-                path: stored.path.clone(),
-            })
+        let told = |status: KeyStatus| {
+            let StoredKey { created_at, path, .. } = open.keys.get(&status.kid)?;
+            let file = KeyFile { kid: status.kid.clone(), created_at: *created_at, path: path.clone() };
+            Some(info(status, file))
         };
-        open.rotation.keys(&self.options.rules).into_iter().filter_map(info).collect()
+        open.rotation.keys(&self.options.rules).into_iter().filter_map(told).collect()
     }
+}
+
+fn info(status: KeyStatus, file: KeyFile) -> KeyInfo {
+    let (KeyStatus { kid, state, since, until }, KeyFile { created_at, path, .. }) = (status, file);
+    KeyInfo { kid, algorithm: "EdDSA", state, created_at, since, until, path }
+}
+
+fn lacks(path: &Path, kid: &str) -> RegistryError {
+    bad_key(path, &format!("names the key {kid:?}, which is not there: restore its file"))
 }
 
 fn read_rotation(path: &Path) -> Result<Option<Rotation>, RegistryError> {

@@ -30,7 +30,7 @@ use records::{Meta, Record};
 use store::{Store, Sync, Write};
 
 pub use error::RegistryError;
-pub use keys::{Install, KeyInfo, KeyOptions, KeyStore};
+pub use keys::{Install, KeyInfo, KeyOptions, KeyStore, MasterKey};
 
 /// Where the registry lies.
 #[derive(Debug, Clone)]

@@ -93,7 +93,7 @@ fn gateway(state: &tempfile::TempDir, link: LinkKind) -> Arc<Gateway> {
     let settings =
         Settings { issuer: "https://as.example".into(), lifetimes: Lifetimes { default: 300, maximum: 3_600 }, max_payload: 8_192 };
     let rules = RotationRules { interval: 0, propagation: 600, max_lifetime: 3_600, clock_skew: 60 };
-    let keys = KeyStore::new(KeyOptions { directory: state.path().join("keys"), rules }).load_or_create().unwrap();
+    let keys = KeyStore::new(KeyOptions { directory: state.path().join("keys"), rules, master_key: Ok(None) }).load_or_create().unwrap();
     let engine = Engine::new(settings, registry.clone(), registry, keys);
     Arc::new(Gateway::new(Arc::new(engine), Topics::new("oauth2/v1").unwrap(), Channel::Trusted, link, Arc::new(now)))
 }

@@ -11,7 +11,7 @@ use credgate::token;
 use serde_json::{Value, json};
 
 use crate::device::{Ask, Device, body};
-use crate::site::{Site, wait_for};
+use crate::site::{Site, restrict, wait_for};
 
 const SETTINGS: &str = "[token]\nlifetime = 4\nmax-lifetime = 4\n[keys]\nrotation-interval = 0\npropagation = 2\nclock-skew = 1\n";
 const ISSUER: &str = "https://credgate.local";
@@ -166,4 +166,53 @@ fn a_revoked_key_verifies_nothing() {
     assert!(site.stop("KILL").code().is_none());
     site.start();
     assert_eq!(server.fetch(), set);
+}
+
+#[test]
+fn keys_are_sealed_from_the_next_start_with_a_master_key() {
+    let site = &Site::embedded();
+    assert!(site.log().contains("signing keys are not sealed"), "the log warns of plain keys");
+    let kid = keys(site)[0]["kid"].as_str().unwrap().to_owned();
+    let (plain, sealed) = (site.path(&format!("state/keys/{kid}.pem")), site.path(&format!("state/keys/{kid}.sealed")));
+    assert!(plain.exists() && site.stop("TERM").success());
+
+    let master_key = site.path("master.key");
+    std::fs::write(&master_key, "5f".repeat(32)).unwrap();
+    restrict(&master_key);
+    let config = std::fs::read_to_string(site.config()).unwrap();
+    std::fs::write(site.config(), format!("{config}[keys]\nmaster-key-file = \"{}\"\n", master_key.display())).unwrap();
+    site.start();
+    assert!(sealed.exists() && !plain.exists());
+    assert_eq!(site.log().matches("signing keys are not sealed").count(), 1);
+    assert_eq!((&keys(site)[0]["kid"], &keys(site)[0]["path"]), (&json!(kid), &json!(sealed)));
+    site.define_policy();
+    let secret = site.add_client("dev1", "telemetry:write");
+    assert_eq!(kid_of(&token(&Device::connect(site, "dev1", &secret), &secret)), kid);
+
+    assert!(site.stop("TERM").success());
+    for wrong in ["5e".repeat(32), "too short".into()] {
+        std::fs::write(&master_key, wrong).unwrap();
+        let refused = site.run(&["serve"]);
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && told.contains("master key"), "{told}");
+    }
+    std::fs::write(site.config(), &config).unwrap();
+    let refused = site.run(&["serve"]);
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && told.contains("keys.master-key-file") && told.contains("credgate-master-key"), "{told}");
+    assert_eq!(keys(site).len(), 1, "listing needs no master key, and no new key was made");
+
+    // As systemd hands it over.
+    let credentials = site.path("credentials");
+    std::fs::create_dir(&credentials).unwrap();
+    std::fs::write(credentials.join("credgate-master-key"), [0x5f; 32]).unwrap();
+    restrict(&credentials.join("credgate-master-key"));
+    let output = std::process::Command::new(crate::site::CREDGATE)
+        .args(["key", "rotate", "--output", "json", "--config"])
+        .arg(site.config())
+        .env("CREDENTIALS_DIRECTORY", &credentials)
+        .output()
+        .unwrap();
+    let next: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    assert!(next["path"].as_str().unwrap().ends_with(".sealed"), "{next}");
 }

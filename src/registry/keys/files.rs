@@ -1,4 +1,5 @@
-//! The files of signing keys: `{kid}.pem` (PKCS#8 version 1, RFC 8410, which OpenSSL reads), one key a file, mode 0600.
+//! The files of signing keys, one key a file, mode 0600: `{kid}.pem` (PKCS#8 version 1, RFC 8410, which OpenSSL reads), or `{kid}.sealed`
+//! (`seal.rs`) if there is a master key.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -11,11 +12,14 @@ use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, Keypair
 use zeroize::Zeroizing;
 
 use super::bad_key;
+use super::seal::{MasterKey, SealedKey};
 use crate::clock::UnixTime;
 use crate::jose::SigningKey;
 use crate::registry::directory;
 use crate::registry::error::RegistryError;
 
+const PLAIN: &str = "pem";
+const SEALED: &str = "sealed";
 /// Goes before the seconds in the text above the PEM block (RFC 7468 section 2 allows text there), where they survive copying.
 const CREATED_AT: &str = "created_at: ";
 /// Bytes of the largest file that is read.
@@ -28,17 +32,115 @@ pub(super) struct StoredKey {
     pub(super) path: PathBuf,
 }
 
-/// The key of that id, if it has a file.
-pub(super) fn load(directory: &Path, kid: &str) -> Result<Option<StoredKey>, RegistryError> {
-    let path = directory.join(format!("{kid}.pem"));
-    if path.exists() { load_pem(path).map(Some) } else { Ok(None) }
+/// What the file of a key says without being opened.
+pub(super) struct KeyFile {
+    pub(super) kid: String,
+    pub(super) created_at: UnixTime,
+    pub(super) path: PathBuf,
 }
 
-/// Every key that has a file, the newest first.
-pub(super) fn load_all(directory: &Path) -> Result<Vec<StoredKey>, RegistryError> {
-    let mut keys = names(directory)?.into_iter().map(load_pem).collect::<Result<Vec<_>, _>>()?;
-    keys.sort_by(|a, b| (b.created_at, b.key.kid()).cmp(&(a.created_at, a.key.kid())));
-    Ok(keys)
+/// The files of keys in a directory.
+#[derive(Clone, Copy)]
+pub(super) struct Files<'a> {
+    pub(super) directory: &'a Path,
+    /// Seals and opens; without it keys are kept as they are.
+    pub(super) master: Option<&'a MasterKey>,
+}
+
+impl Files<'_> {
+    /// The key of that id, if it has a file.
+    pub(super) fn load(&self, kid: &str) -> Result<Option<StoredKey>, RegistryError> {
+        let path = |extension| Some(self.directory.join(format!("{kid}.{extension}"))).filter(|path| path.exists());
+        // If both are there, the plain one is about to be removed.
+        path(SEALED).or_else(|| path(PLAIN)).map(|path| self.load_file(path)).transpose()
+    }
+
+    fn load_file(&self, path: PathBuf) -> Result<StoredKey, RegistryError> {
+        if !is_sealed(&path) {
+            return load_pem(path);
+        }
+        let sealed = load_sealed(&path)?;
+        let shown = path.display();
+        let Some(master) = self.master else {
+            let reason = format!(
+                "{shown} is sealed, and there is no master key to open it: give the gateway the systemd credential credgate-master-key \
+                 (LoadCredentialEncrypted=) or set keys.master-key-file; for a command, start the gateway and repeat it"
+            );
+            return Err(RegistryError::MasterKey { reason });
+        };
+        let wrong = || RegistryError::MasterKey {
+            reason: format!(
+                "{shown} cannot be opened with the master key that was given: it was sealed under another one, or is damaged; give the one \
+                 it was sealed under, or restore the file from a backup"
+            ),
+        };
+        let key = sealed.open(master).ok_or_else(wrong)?;
+        Ok(StoredKey { key: Arc::new(key), created_at: sealed.created_at, path })
+    }
+
+    /// Every key that has a file, the newest first.
+    pub(super) fn load_all(&self) -> Result<Vec<StoredKey>, RegistryError> {
+        describe_all(self.directory)?.into_iter().map(|file| self.load_file(file.path)).collect()
+    }
+
+    /// Makes a new key and its file.
+    pub(super) fn create(&self, created_at: UnixTime) -> Result<StoredKey, RegistryError> {
+        let mut seed = Zeroizing::new([0; 32]);
+        getrandom::fill(seed.as_mut_slice()).map_err(|error| bad_key(self.directory, &format!("no key can be made: {error}")))?;
+        self.store(Arc::new(SigningKey::from_seed(&seed)), created_at)
+    }
+
+    /// Writes the file of a key.
+    pub(super) fn store(&self, key: Arc<SigningKey>, created_at: UnixTime) -> Result<StoredKey, RegistryError> {
+        let (extension, text) = match self.master {
+            None => (PLAIN, pem(&key, created_at).map_err(|error| bad_key(self.directory, &format!("no key can be made: {error}")))?),
+            Some(master) => {
+                let text = SealedKey::seal(&key, created_at, master).and_then(|sealed| sealed.to_text());
+                (SEALED, Zeroizing::new(text.ok_or_else(|| bad_key(self.directory, "no key can be sealed"))?))
+            }
+        };
+        let name = format!("{}.{extension}", key.kid());
+        write_private(self.directory, &name, text.as_bytes())?;
+        Ok(StoredKey { key, created_at, path: self.directory.join(name) })
+    }
+
+    /// Seals a key that is not, and removes the plain file once the sealed one is durable. True if there was a plain file.
+    pub(super) fn seal(&self, stored: &mut StoredKey) -> Result<bool, RegistryError> {
+        let plain = self.directory.join(format!("{}.{PLAIN}", stored.key.kid()));
+        if self.master.is_none() || !plain.exists() {
+            return Ok(false);
+        }
+        if !is_sealed(&stored.path) {
+            *stored = self.store(stored.key.clone(), stored.created_at)?;
+        }
+        remove_file(&plain)?;
+        directory::sync(self.directory).map_err(RegistryError::io("write", self.directory))?;
+        Ok(true)
+    }
+}
+
+/// What the file of a key says, if it has one.
+pub(super) fn describe(directory: &Path, kid: &str) -> Result<Option<KeyFile>, RegistryError> {
+    let path = |extension| Some(directory.join(format!("{kid}.{extension}"))).filter(|path| path.exists());
+    path(SEALED).or_else(|| path(PLAIN)).map(describe_file).transpose()
+}
+
+/// What the files of keys say, the newest first.
+pub(super) fn describe_all(directory: &Path) -> Result<Vec<KeyFile>, RegistryError> {
+    let mut files = names(directory)?.into_iter().map(describe_file).collect::<Result<Vec<_>, _>>()?;
+    // Of the two files of one key the sealed one stays.
+    files.sort_by(|a, b| (b.created_at, &b.kid, is_sealed(&b.path)).cmp(&(a.created_at, &a.kid, is_sealed(&a.path))));
+    files.dedup_by(|later, earlier| later.kid == earlier.kid);
+    Ok(files)
+}
+
+fn describe_file(path: PathBuf) -> Result<KeyFile, RegistryError> {
+    if is_sealed(&path) {
+        let SealedKey { kid, created_at, .. } = load_sealed(&path)?;
+        return Ok(KeyFile { kid, created_at, path });
+    }
+    let StoredKey { key, created_at, path } = load_pem(path)?;
+    Ok(KeyFile { kid: key.kid().to_owned(), created_at, path })
 }
 
 /// The files of keys.
@@ -47,32 +149,22 @@ pub(super) fn names(directory: &Path) -> Result<Vec<PathBuf>, RegistryError> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).map_err(failed())? {
         let path = entry.map_err(failed())?.path();
-        if path.extension().is_some_and(|extension| extension == "pem") {
+        if path.extension().is_some_and(|extension| extension == PLAIN || extension == SEALED) {
             found.push(path);
         }
     }
     Ok(found)
 }
 
-/// Makes a new key and its file.
-pub(super) fn create(directory: &Path, created_at: UnixTime) -> Result<StoredKey, RegistryError> {
-    let mut seed = Zeroizing::new([0; 32]);
-    getrandom::fill(seed.as_mut_slice()).map_err(|error| bad_key(directory, &format!("no key can be made: {error}")))?;
-    store(directory, Arc::new(SigningKey::from_seed(&seed)), created_at)
-}
-
-/// Writes the file of a key.
-pub(super) fn store(directory: &Path, key: Arc<SigningKey>, created_at: UnixTime) -> Result<StoredKey, RegistryError> {
-    let name = format!("{}.pem", key.kid());
-    let text = pem(&key, created_at).map_err(|error| bad_key(directory, &format!("no key can be made: {error}")))?;
-    write_private(directory, &name, text.as_bytes())?;
-    Ok(StoredKey { key, created_at, path: directory.join(name) })
+fn is_sealed(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == SEALED)
 }
 
 /// Removes the files of a key, durably.
 pub(super) fn remove(directory: &Path, kid: &str) -> Result<(), RegistryError> {
-    let path = directory.join(format!("{kid}.pem"));
-    remove_file(&path)?;
+    for extension in [PLAIN, SEALED] {
+        remove_file(&directory.join(format!("{kid}.{extension}")))?;
+    }
     directory::sync(directory).map_err(RegistryError::io("write", directory))
 }
 
@@ -97,6 +189,15 @@ fn read_private(path: &Path) -> Result<(Zeroizing<String>, UnixTime), RegistryEr
     let mut text = Zeroizing::new(String::with_capacity(size));
     (&file).take(MAX_SIZE).read_to_string(&mut text).map_err(failed())?;
     Ok((text, UnixTime::from_secs(u64::try_from(metadata.mtime()).unwrap_or(0))))
+}
+
+fn load_sealed(path: &Path) -> Result<SealedKey, RegistryError> {
+    let (text, _) = read_private(path)?;
+    let sealed = SealedKey::parse(path, &text)?;
+    if path.file_stem().is_none_or(|stem| stem != sealed.kid.as_str()) {
+        return Err(bad_key(path, &format!("holds another key ({:?}): rename the file back", sealed.kid)));
+    }
+    Ok(sealed)
 }
 
 fn load_pem(path: PathBuf) -> Result<StoredKey, RegistryError> {

@@ -16,12 +16,13 @@ const RULES: RotationRules = RotationRules { interval: 1_000, propagation: 60, m
 struct Bench {
     _root: tempfile::TempDir,
     keys: PathBuf,
+    master_key: Result<Option<MasterKey>, RegistryError>,
     second: Arc<AtomicU64>,
 }
 
 fn bench() -> Bench {
     let root = tempfile::tempdir().unwrap();
-    Bench { keys: root.path().join("keys"), _root: root, second: Arc::new(AtomicU64::new(10_000)) }
+    Bench { keys: root.path().join("keys"), _root: root, master_key: Ok(None), second: Arc::new(AtomicU64::new(10_000)) }
 }
 
 impl Bench {
@@ -32,7 +33,10 @@ impl Bench {
             let now = second.load(Ordering::SeqCst);
             Moment { wall: UnixTime::from_secs(now), uptime: Duration::from_secs(now) }
         };
-        KeyStore::with_clock(KeyOptions { directory: self.keys.clone(), rules: RULES }, Box::new(clock))
+        KeyStore::with_clock(
+            KeyOptions { directory: self.keys.clone(), rules: RULES, master_key: self.master_key.clone() },
+            Box::new(clock),
+        )
     }
 
     /// A daemon; the second value is the JWK Set it publishes.
@@ -62,10 +66,14 @@ impl Bench {
         names
     }
 
+    fn files_of(&self) -> Files<'_> {
+        Files { directory: &self.keys, master: self.master_key.as_ref().unwrap().as_ref() }
+    }
+
     /// Another key's file, as somebody else would put it there.
     fn add_key(&self, seed: u8, created_at: u64) -> String {
         let key = Arc::new(SigningKey::from_seed(&Zeroizing::new([seed; 32])));
-        files::store(&self.keys, key, UnixTime::from_secs(created_at)).unwrap().key.kid().to_owned()
+        self.files_of().store(key, UnixTime::from_secs(created_at)).unwrap().key.kid().to_owned()
     }
 }
 
@@ -292,6 +300,7 @@ fn a_change_that_cannot_be_written_is_not_in_force() {
     assert!(store.rotate().is_err());
     assert!(store.revoke(&before[0]).is_err());
     assert_eq!((kids(&published), states(&store).len()), (before.clone(), 1));
+    assert_eq!(kids(&bench.daemon().1), before, "a full disk keeps no gateway from serving");
     fs::remove_dir(bench.keys.join(".new")).unwrap();
     store.rotate().unwrap();
     assert_eq!(kids(&published).len(), 2);
@@ -351,5 +360,110 @@ fn deny_a_public_key_that_does_not_belong() {
         let pair = KeypairBytes { secret_key: *key.seed(), public_key: Some(ed25519_dalek::pkcs8::PublicKeyBytes(public)) };
         files::write_private(&bench.keys, &format!("{}.pem", key.kid()), pair.to_pkcs8_pem(LineEnding::LF).unwrap().as_bytes()).unwrap();
         assert_eq!(bench.load().is_ok(), accepted);
+    }
+}
+
+fn master_key(byte: u8) -> Result<Option<MasterKey>, RegistryError> {
+    MasterKey::parse(Path::new("/m"), &[byte; 32]).map(Some)
+}
+
+#[test]
+fn keys_are_sealed_under_a_master_key() {
+    let mut bench = bench();
+    bench.master_key = master_key(1);
+    let (store, published) = bench.daemon();
+    let first = kids(&published)[0].clone();
+    let second = store.rotate().unwrap();
+    assert!(second.path.ends_with(format!("{}.sealed", second.kid)));
+    for name in bench.files() {
+        let path = bench.keys.join(&name);
+        assert!(name.ends_with(".sealed") || name == ROTATION, "{name}");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    assert_eq!(bench.load().unwrap().active().seed(), published.lock().unwrap().active().seed());
+    // Listing needs no master key.
+    let before = store.list().unwrap().into_iter().map(|key| (key.kid, key.state, key.created_at, key.path)).collect::<Vec<_>>();
+    bench.master_key = Ok(None);
+    let listed = bench.store().list().unwrap().into_iter().map(|key| (key.kid, key.state, key.created_at, key.path)).collect::<Vec<_>>();
+    assert_eq!(listed, before);
+    store.revoke(&first).unwrap();
+    assert_eq!(bench.files(), {
+        let mut names = [format!("{}.sealed", second.kid), ROTATION.to_owned()];
+        names.sort();
+        names
+    });
+}
+
+#[test]
+fn plain_keys_are_sealed_when_a_master_key_appears() {
+    let mut bench = bench();
+    let (store, _) = bench.daemon();
+    store.rotate().unwrap();
+    let kids: Vec<String> = store.list().unwrap().into_iter().map(|key| key.kid).collect();
+    let plain: Vec<Vec<u8>> = kids.iter().map(|kid| fs::read(bench.path(kid)).unwrap()).collect();
+    drop(store);
+    bench.master_key = master_key(1);
+    let seed = bench.load().unwrap().active().seed();
+    assert!(kids.iter().all(|kid| !bench.path(kid).exists() && bench.keys.join(format!("{kid}.sealed")).exists()));
+    assert_eq!(bench.store().list().unwrap()[0].created_at, UnixTime::from_secs(10_000));
+    assert_eq!(bench.load().unwrap().active().seed(), seed);
+    // Cut off between the sealed file and the removal of the plain one.
+    files::write_private(&bench.keys, &format!("{}.pem", kids[0]), &plain[0]).unwrap();
+    assert_eq!(bench.store().list().unwrap().len(), 2);
+    bench.load().unwrap();
+    assert!(!bench.path(&kids[0]).exists());
+    // The same without states: each key counts once.
+    files::write_private(&bench.keys, &format!("{}.pem", kids[0]), &plain[0]).unwrap();
+    fs::remove_file(bench.keys.join(ROTATION)).unwrap();
+    assert_eq!(bench.store().list().unwrap().len(), 2);
+    assert_eq!(bench.load().unwrap().jwk_set().keys.len(), 2);
+    assert!(!bench.path(&kids[0]).exists());
+}
+
+#[test]
+fn deny_sealed_keys_without_their_master_key() {
+    let mut bench = bench();
+    bench.master_key = master_key(1);
+    let kid = bench.load().unwrap().active().kid().to_owned();
+    let files = bench.files();
+    let broken = Err(RegistryError::MasterKey { reason: "/m: cannot be read".into() });
+    let cases =
+        [(Ok(None), "there is no master key to open it"), (master_key(2), "sealed under another one"), (broken, "/m: cannot be read")];
+    for without_states in [false, true] {
+        if without_states {
+            fs::remove_file(bench.keys.join(ROTATION)).unwrap();
+        }
+        for (master_key, told) in cases.clone() {
+            bench.master_key = master_key;
+            for error in [bench.load().unwrap_err(), bench.store().rotate().unwrap_err(), bench.store().revoke(&kid).unwrap_err()] {
+                assert_eq!(error.code(), "master_key");
+                assert!(error.to_string().contains(told), "{error}");
+            }
+        }
+        assert!(bench.files().iter().all(|name| files.contains(name)), "no key is made in silence");
+    }
+    bench.master_key = master_key(1);
+    assert_eq!(bench.load().unwrap().active().kid(), kid);
+}
+
+#[test]
+fn deny_sealed_files_that_are_not_right() {
+    let mut bench = bench();
+    bench.master_key = master_key(1);
+    let kid = bench.load().unwrap().active().kid().to_owned();
+    let path = bench.keys.join(format!("{kid}.sealed"));
+    let text = fs::read_to_string(&path).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+    assert_eq!(bench.load().unwrap_err().code(), "permissions");
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    for (damaged, told) in [
+        (String::new(), "is not a sealed key of credgate"),
+        (text.replace("\"version\":1", "\"version\":2"), "has version 2"),
+        (text.replace(&kid, "AAAA"), "holds another key (\"AAAA\")"),
+    ] {
+        fs::write(&path, damaged).unwrap();
+        let error = bench.load().unwrap_err();
+        assert!(error.to_string().contains(told), "{error}");
+        assert_eq!(bench.store().list().unwrap_err().code(), "bad_key_file");
     }
 }
