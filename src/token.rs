@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::UnixTime;
 use crate::jose::{self, JwkSet, JwtError, SigningKey};
 use crate::oauth::{Refusal, ScopeSet, TokenResponse, TokenType};
-use crate::policy::Grant;
+use crate::policy::{AclRule, Grant, PermissionClaims};
 
 /// The `typ` of an access token (RFC 9068 section 2.1).
 pub const ACCESS_TOKEN_TYP: &str = "at+jwt";
@@ -36,8 +36,11 @@ pub struct Claims {
     pub exp: UnixTime,
     /// Unique: 128 random bits, base64url.
     pub jti: String,
-    /// The scopes, separated by spaces.
+    /// The scopes, separated by spaces, or the permissions in the resource server's dialect.
     pub scope: String,
+    /// The permissions, for EMQX.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acl: Option<Vec<AclRule>>,
 }
 
 /// What decides the life of a token beside its grant.
@@ -55,7 +58,8 @@ pub struct Lifetimes {
 pub struct AccessToken {
     token: String,
     lifetime: u64,
-    announced_scope: Option<ScopeSet>,
+    scope: ScopeSet,
+    scope_is_announced: bool,
     claims: Claims,
 }
 
@@ -67,8 +71,14 @@ impl AccessToken {
             access_token: &self.token,
             token_type: TokenType::Bearer,
             expires_in: self.lifetime,
-            scope: self.announced_scope.as_ref(),
+            scope: self.scope_is_announced.then_some(&self.scope),
         }
+    }
+
+    /// The scopes that were granted.
+    #[must_use]
+    pub fn scope(&self) -> &ScopeSet {
+        &self.scope
     }
 
     /// What was signed; the token itself is for the client alone.
@@ -92,6 +102,7 @@ pub fn mint(
 ) -> Result<AccessToken, Refusal> {
     let server = grant.resource_server();
     let lifetime = u64::from(lifetimes.default.min(lifetimes.maximum)).min(grant.max_lifetime(now));
+    let PermissionClaims { scope, acl } = grant.claims();
     let claims = Claims {
         iss: issuer.to_owned(),
         sub: grant.client_id().as_str().to_owned(),
@@ -101,10 +112,12 @@ pub fn mint(
         nbf: now,
         exp: now.saturating_add(lifetime),
         jti: URL_SAFE_NO_PAD.encode(entropy),
-        scope: grant.scope().to_string(),
+        scope,
+        acl,
     };
     let token = jose::sign(ACCESS_TOKEN_TYP, &claims, key).map_err(|_| Refusal::internal("the token could not be signed"))?;
-    Ok(AccessToken { token, lifetime, announced_scope: grant.scope_to_announce().cloned(), claims })
+    let scope_is_announced = grant.scope_to_announce().is_some();
+    Ok(AccessToken { token, lifetime, scope: grant.scope().clone(), scope_is_announced, claims })
 }
 
 /// Checks an access token offline against a JWK Set (RFC 9068 section 4). `audience: None` accepts any.

@@ -14,7 +14,7 @@ use super::{
 use crate::clients::{Client, ClientSecret, ClientStore as _, Status};
 use crate::clock::UnixTime;
 use crate::oauth::{ClientId, ScopeSet};
-use crate::policy::{PolicyStore as _, ResourceServer, Role, Scope};
+use crate::policy::{Dialect, PolicyStore as _, ResourceServer, Role, Scope};
 use crate::registry::{self, KeyStore, Registry};
 
 /// Bytes of a name or of software words, at most.
@@ -241,6 +241,12 @@ impl Administrator {
         if new.audience.is_empty() || new.audience.contains(char::is_whitespace) {
             return Err(invalid("the audience must be a word, usually a URI such as https://telemetry.example"));
         }
+        if let Dialect::Rabbitmq { vhost, .. } = &new.dialect {
+            check_text("the virtual host", vhost, MAX_NAME)?;
+            if vhost.is_empty() {
+                return Err(invalid("the virtual host must have a name, such as /"));
+            }
+        }
         if new.max_token_lifetime == Some(0) {
             return Err(invalid("the longest token lifetime must be at least 1 second"));
         }
@@ -248,6 +254,8 @@ impl Administrator {
         let added = self.registry.add_resource_server(ResourceServer {
             description: new.description,
             max_token_lifetime: new.max_token_lifetime,
+            token_format: new.token_format,
+            dialect: new.dialect,
             ..ResourceServer::new(new.id, new.audience, now)
         })?;
         Ok(Answer::ResourceServer(added))
@@ -374,10 +382,8 @@ pub(super) mod tests {
 
         fn define_scope(&self) {
             let server = NewResourceServer {
-                id: "telemetry".parse().unwrap(),
-                audience: "https://telemetry.example".into(),
-                description: String::new(),
                 max_token_lifetime: Some(60),
+                ..NewResourceServer::new("telemetry".parse().unwrap(), "https://telemetry.example".into())
             };
             let scope = NewScope {
                 name: "telemetry:write".parse().unwrap(),
@@ -465,10 +471,12 @@ pub(super) mod tests {
         let taken = NewClient { client_id: Some("dev1".parse().unwrap()), ..NewClient::default() };
         bench.add_client(taken.clone());
         let server = |audience: &str, lifetime| NewResourceServer {
-            id: "rs".parse().unwrap(),
-            audience: audience.into(),
-            description: String::new(),
             max_token_lifetime: lifetime,
+            ..NewResourceServer::new("rs".parse().unwrap(), audience.into())
+        };
+        let no_vhost = NewResourceServer {
+            dialect: Dialect::Rabbitmq { prefix: "mq".parse().unwrap(), vhost: String::new() },
+            ..server("urn:x", None)
         };
         let with_role = ClientChanges { roles: Some(["nope".parse().unwrap()].into()), ..ClientChanges::default() };
         for (command, code) in [
@@ -486,6 +494,7 @@ pub(super) mod tests {
                 Command::RoleAdd(NewRole { name: "r".parse().unwrap(), scope: ScopeSet::default(), description: String::new() }),
                 AdminErrorCode::InvalidArgument,
             ),
+            (Command::ResourceServerAdd(no_vhost), AdminErrorCode::InvalidArgument),
             (Command::ResourceServerAdd(server("", None)), AdminErrorCode::InvalidArgument),
             (Command::ResourceServerAdd(server("a b", None)), AdminErrorCode::InvalidArgument),
             (Command::ResourceServerAdd(server("urn:x", Some(0))), AdminErrorCode::InvalidArgument),

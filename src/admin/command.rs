@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{ClientChanges, ClientDocument, DaemonStatus, KeyDocument};
 use crate::clients::Status;
 use crate::oauth::{ClientId, RoleName, ScopeSet, ScopeToken, Secret};
-use crate::policy::{ResourceServer, ResourceServerId, Role, Scope, TopicPermission};
+use crate::policy::{Dialect, ResourceServer, ResourceServerId, Role, Scope, TokenFormat, TopicPermission};
 
 /// One command of an operator. No command carries a secret.
 ///
@@ -112,6 +112,21 @@ pub struct NewResourceServer {
     pub description: String,
     /// Seconds no token for it outlives; `None` leaves the gateway's limit.
     pub max_token_lifetime: Option<u32>,
+    /// The form of its tokens.
+    #[serde(default)]
+    pub token_format: TokenFormat,
+    /// The form of the permissions in them.
+    #[serde(default)]
+    pub dialect: Dialect,
+}
+
+impl NewResourceServer {
+    /// A resource server for OAuth access tokens, with the gateway's limits and no description.
+    #[must_use]
+    pub fn new(id: ResourceServerId, audience: String) -> Self {
+        let (token_format, dialect) = (TokenFormat::default(), Dialect::default());
+        Self { id, audience, description: String::new(), max_token_lifetime: None, token_format, dialect }
+    }
 }
 
 /// A scope to define.

@@ -202,10 +202,8 @@ impl<'a> Stage<'a> {
             ..NewClient::default()
         };
         let mut commands = vec![Command::ResourceServerAdd(NewResourceServer {
-            id: word(RESOURCE_SERVER)?,
-            audience: AUDIENCE.into(),
             description: "Where devices send measurements".into(),
-            max_token_lifetime: None,
+            ..NewResourceServer::new(word(RESOURCE_SERVER)?, AUDIENCE.into())
         })];
         for (name, permission) in SCOPES {
             commands.push(Command::ScopeAdd(NewScope {

@@ -20,7 +20,7 @@ impl Engine {
                 let lifetime = token.response().expires_in;
                 let claims = token.claims();
                 let decision =
-                    Decision::Issued { jti: claims.jti.clone(), audience: claims.aud.clone(), scope: claims.scope.clone(), lifetime };
+                    Decision::Issued { jti: claims.jti.clone(), audience: claims.aud.clone(), scope: token.scope().to_string(), lifetime };
                 Reply { payload, decision }
             }
             Err(refusal) => refused(request.format, refusal, state.as_deref()),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Policy, ResourceServer, Scope};
+use super::{PermissionClaims, Permissions, Policy, ResourceServer, Scope};
 use crate::clients::AuthenticatedClient;
 use crate::clock::UnixTime;
 use crate::oauth::{ClientId, ErrorCode, Reason, Refusal, ScopeSet};
@@ -15,6 +15,7 @@ pub struct Grant {
     client_id: ClientId,
     resource_server: Arc<ResourceServer>,
     scope: ScopeSet,
+    permissions: Permissions,
     scope_was_asked_for: bool,
     max_token_lifetime: Option<u32>,
     client_expires_at: Option<UnixTime>,
@@ -39,6 +40,12 @@ impl Grant {
         &self.scope
     }
 
+    /// The permissions, as the resource server wants them written.
+    #[must_use]
+    pub fn claims(&self) -> PermissionClaims {
+        self.resource_server.dialect.encode(&self.client_id, &self.scope, &self.permissions)
+    }
+
     /// The longest life in seconds, from `now` on, that resource server and client allow. No token outlives the client's own period of validity.
     #[must_use]
     pub fn max_lifetime(&self, now: UnixTime) -> u64 {
@@ -57,7 +64,7 @@ impl Grant {
 /// Decides what the client gets.
 ///
 /// # Errors
-/// `invalid_scope` if any scope asked for is unknown or not granted at the audience; `invalid_target` if the audience is unknown, opens nothing
+/// `invalid_scope` if any scope asked for is unknown or not granted at the audience, or names an attribute that the client lacks; `invalid_target` if the audience is unknown, opens nothing
 /// to the client, or is not named and cannot be told.
 pub fn authorize(authenticated: AuthenticatedClient, policy: &Policy) -> Result<Grant, Refusal> {
     let (client, request) = (authenticated.client(), authenticated.request());
@@ -95,7 +102,12 @@ pub fn authorize(authenticated: AuthenticatedClient, policy: &Policy) -> Result<
     if scopes.is_empty() {
         return Err(refuse_audience());
     }
+    let permissions = Permissions::compile(scopes.iter().flat_map(|scope| &scope.permissions), client).map_err(|_| {
+        let text = "scope: needs an attribute that the client does not have";
+        Refusal::new(ErrorCode::InvalidScope, Reason::MissingAttribute, text)
+    })?;
     Ok(Grant {
+        permissions,
         client_id: client.client_id.clone(),
         resource_server: resource_server.clone(),
         scope: scopes.iter().map(|scope| scope.name.clone()).collect(),

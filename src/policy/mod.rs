@@ -1,7 +1,9 @@
 //! Resource servers, predefined scopes, and the decision what a client may have.
 
 mod authorize;
+mod dialect;
 mod permission;
+mod permissions;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +16,9 @@ use crate::oauth::{RoleName, ScopeSet, ScopeToken};
 
 pub use crate::oauth::ResourceServerId;
 pub use authorize::{Grant, authorize};
-pub use permission::{Action, TopicPermission};
+pub use dialect::{AclRule, Dialect, PermissionClaims};
+pub use permission::{Action, MissingAttribute, TopicPermission};
+pub use permissions::Permissions;
 
 /// Whatever checks tokens: a broker, a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +31,10 @@ pub struct ResourceServer {
     pub description: String,
     /// The longest life of a token for it, in seconds; `None` leaves the gateway's limit.
     pub max_token_lifetime: Option<u32>,
+    /// The form of its tokens.
+    pub token_format: TokenFormat,
+    /// The form of the permissions in them.
+    pub dialect: Dialect,
     /// When it was registered.
     pub created_at: UnixTime,
     /// The last change by an operator.
@@ -37,7 +45,35 @@ impl ResourceServer {
     /// A resource server with the gateway's limits and no description.
     #[must_use]
     pub fn new(id: ResourceServerId, audience: String, now: UnixTime) -> Self {
-        Self { id, audience, description: String::new(), max_token_lifetime: None, created_at: now, updated_at: now }
+        Self {
+            id,
+            audience,
+            description: String::new(),
+            max_token_lifetime: None,
+            token_format: TokenFormat::Jwt,
+            dialect: Dialect::Oauth,
+            created_at: now,
+            updated_at: now,
+        }
+    }
+}
+
+/// The form of a resource server's tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenFormat {
+    /// A JWT (RFC 9068).
+    #[default]
+    Jwt,
+}
+
+impl TokenFormat {
+    /// The word for people.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Jwt => "jwt",
+        }
     }
 }
 
@@ -50,7 +86,7 @@ pub struct Scope {
     pub description: String,
     /// Whose resources it opens.
     pub resource_server: ResourceServerId,
-    /// The MQTT topics it opens, with `{client_id}` where the client's id belongs.
+    /// The MQTT topics it opens, with `{client_id}` and attributes such as `{site}` where the client's belong.
     pub permissions: Vec<TopicPermission>,
     /// When it was defined.
     pub created_at: UnixTime,

@@ -158,7 +158,7 @@ impl Registry {
     /// Defines a scope.
     ///
     /// # Errors
-    /// If the name is taken, the resource server is unknown, or the disk refuses; then nothing has changed.
+    /// If the name is taken, the resource server is unknown or its dialect cannot say what the scope opens, or the disk refuses; then nothing has changed.
     pub fn add_scope(&self, scope: Scope) -> Result<Arc<Scope>, RegistryError> {
         let scope = Arc::new(scope);
         self.committer.change(|staged| {
@@ -166,9 +166,7 @@ impl Registry {
             if policy.scopes.contains_key(&scope.name) {
                 return Err(already_exists(&*scope));
             }
-            if !policy.resource_servers.contains_key(&scope.resource_server) {
-                return Err(not_found::<ResourceServer>(scope.resource_server.as_str()));
-            }
+            rules::check_scope(&scope, &policy)?;
             policy.scopes.insert(scope.name.clone(), scope.clone());
             Ok((write(&*scope)?, Effect::Policy(Arc::new(policy)), scope))
         })

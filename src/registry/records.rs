@@ -12,7 +12,7 @@ use super::error::RegistryError;
 use crate::clients::{Attributes, AuthMethod, Client, ClientSecret, SecretDigest, Status};
 use crate::clock::UnixTime;
 use crate::oauth::{RoleName, ScopeToken};
-use crate::policy::{ResourceServer, ResourceServerId, Role, Scope, TopicPermission};
+use crate::policy::{Dialect, ResourceServer, ResourceServerId, Role, Scope, TokenFormat, TopicPermission};
 
 /// The latest version of each kind; there is but one so far.
 const VERSION: u64 = 1;
@@ -230,6 +230,10 @@ pub(super) struct ResourceServerV1 {
     max_token_lifetime: Option<u32>,
     created_at: UnixTime,
     updated_at: UnixTime,
+    #[serde(default)]
+    token_format: TokenFormat,
+    #[serde(default)]
+    dialect: Dialect,
 }
 
 impl Record for ResourceServer {
@@ -248,6 +252,8 @@ impl Record for ResourceServer {
             max_token_lifetime: self.max_token_lifetime,
             created_at: self.created_at,
             updated_at: self.updated_at,
+            token_format: self.token_format,
+            dialect: self.dialect.clone(),
         }
     }
 
@@ -259,6 +265,8 @@ impl Record for ResourceServer {
             max_token_lifetime: stored.max_token_lifetime,
             created_at: stored.created_at,
             updated_at: stored.updated_at,
+            token_format: stored.token_format,
+            dialect: stored.dialect,
         })
     }
 }

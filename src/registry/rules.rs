@@ -5,7 +5,7 @@ use super::not_found;
 use super::records::Record as _;
 use crate::clients::{Client, MAX_ATTRIBUTES, MAX_SECRETS};
 use crate::oauth::ScopeSet;
-use crate::policy::{Policy, ResourceServer, Role, Scope};
+use crate::policy::{Permissions, Policy, ResourceServer, Role, Scope};
 
 /// Checks a client against the policy that will be in force with it.
 pub(super) fn check_client(client: &Client, policy: &Policy) -> Result<(), RegistryError> {
@@ -33,6 +33,25 @@ pub(super) fn check_client(client: &Client, policy: &Policy) -> Result<(), Regis
     let granted = policy.granted(client);
     if let Some(other) = client.default_scope.iter().find(|name| !granted.contains_key(*name)) {
         return invalid(format!("the default scope {other} is not granted to it"));
+    }
+    for scope in granted.values() {
+        if let Err(missing) = Permissions::compile(&scope.permissions, client) {
+            return invalid(format!("the scope {} opens a topic of each client's own, but {missing}", scope.name));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that the dialect of the resource server can say what a scope opens.
+pub(super) fn check_scope(scope: &Scope, policy: &Policy) -> Result<(), RegistryError> {
+    let server = policy.resource_servers.get(&scope.resource_server);
+    let server = server.ok_or_else(|| not_found::<ResourceServer>(scope.resource_server.as_str()))?;
+    for permission in &scope.permissions {
+        server.dialect.check(permission).map_err(|reason| RegistryError::Invalid {
+            kind: Scope::KIND,
+            id: scope.name.to_string(),
+            reason: format!("cannot open {permission}: {reason}").into(),
+        })?;
     }
     Ok(())
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::Publish;
 use serde_cbor::Value as Cbor;
@@ -42,6 +44,7 @@ on_both_links!(
     deny_suspended_client,
     tokens_by_role_and_default_scope,
     deny_outside_roles_and_validity,
+    permissions_in_the_dialect_of_the_resource_server,
     deny_unknown_scope,
     deny_scope_not_granted,
     deny_unknown_audience,
@@ -214,20 +217,21 @@ fn tokens_by_role_and_default_scope(site: &Site) {
     site.credgate(&["role", "add", "pump", "--scope", "telemetry:read telemetry:write", "--scope", "config:read"]);
     let secret = site.add_client("dev1", "telemetry:read");
     let device = Device::connect(site, "dev1", &secret);
-    let scope = |members: &Value, audience: &str| {
-        let answer = body(&device.request(&Ask::json("dev1", &secret, members)));
-        let token = answer["access_token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
-        let claims = verifier::verify(&jwks(&device), &token, audience);
-        (claims["scope"].as_str().unwrap().to_owned(), answer["expires_in"].as_u64().unwrap())
-    };
     let (telemetry, config) = ("https://telemetry.example", "https://config.example");
-    assert_eq!(scope(&json!({}), telemetry), ("telemetry:read".into(), 300));
+    let ask = |members: &Value| body(&device.request(&Ask::json("dev1", &secret, members)));
+    let mut answers = vec![(ask(&json!({})), telemetry, "telemetry:read", 300)];
     site.credgate(&["client", "edit", "dev1", "--role", "pump", "--max-token-lifetime", "90"]);
-    assert_eq!(scope(&json!({"audience": telemetry}), telemetry), ("telemetry:read telemetry:write".into(), 90));
-    assert_eq!(scope(&json!({"audience": "config"}), config), ("config:read".into(), 60));
+    answers.push((ask(&json!({"audience": telemetry})), telemetry, "telemetry:read telemetry:write", 90));
+    answers.push((ask(&json!({"audience": "config"})), config, "config:read", 60));
     site.credgate(&["client", "edit", "dev1", "--default-scope", "telemetry:write", "--clear", "max-token-lifetime"]);
-    assert_eq!(scope(&json!({}), telemetry), ("telemetry:write".into(), 300));
-    assert_eq!(scope(&json!({"scope": "config:read"}), config), ("config:read".into(), 60));
+    answers.push((ask(&json!({})), telemetry, "telemetry:write", 300));
+    answers.push((ask(&json!({"scope": "config:read"})), config, "config:read", 60));
+    // Last, as from here on the device hears of every change.
+    let keys = jwks(&device);
+    for (answer, audience, scope, lifetime) in answers {
+        let claims = verifier::verify(&keys, answer["access_token"].as_str().unwrap_or_else(|| panic!("{answer}")), audience);
+        assert_eq!((&claims["scope"], &answer["expires_in"]), (&json!(scope), &json!(lifetime)));
+    }
 }
 
 fn deny_outside_roles_and_validity(site: &Site) {
@@ -247,6 +251,36 @@ fn deny_outside_roles_and_validity(site: &Site) {
     site.credgate(&["client", "edit", "dev1", "--clear", "not-before", "--clear", "role", "--clear", "audience"]);
     assert_refused(site, &ask(&json!({"scope": "telemetry:write"})), "invalid_scope", "scope_not_granted");
     assert!(body(&ask(&json!({}))).get("access_token").is_some());
+}
+
+fn permissions_in_the_dialect_of_the_resource_server(site: &Site) {
+    for (server, dialect) in [("ace", "aif"), ("emqx", "emqx"), ("mq", "rabbitmq")] {
+        site.credgate(&["resource-server", "add", server, "--audience", &format!("urn:{server}"), "--dialect", dialect]);
+        let scope = format!("{server}:use");
+        let permissions =
+            ["--permission", "pub {site}/{client_id}/#", "--permission", "sub {site}/{client_id}/#", "--permission", "sub all"];
+        site.credgate(&[&["scope", "add", &scope, "--resource-server", server][..], &permissions].concat());
+    }
+    let secret = site.add_client_with("dev1", &["--scope", "ace:use emqx:use mq:use", "--attribute", "site=berlin"]);
+    let device = Device::connect(site, "dev1", &secret);
+    let answers = ["ace", "emqx", "mq"].map(|server| {
+        let answer = body(&device.request(&Ask::json("dev1", &secret, &json!({"audience": server}))));
+        assert_eq!(answer["scope"], format!("{server}:use"), "{answer}");
+        (server, answer["access_token"].as_str().unwrap().to_owned())
+    });
+    let keys = jwks(&device);
+    let [ace, emqx, rabbitmq] = answers.map(|(server, token)| verifier::verify(&keys, &token, &format!("urn:{server}")));
+    let scope = URL_SAFE_NO_PAD.decode(ace["scope"].as_str().unwrap()).unwrap();
+    assert_eq!(String::from_utf8(scope).unwrap(), r#"[["berlin/dev1/#",["pub","sub"]],["all",["sub"]]]"#);
+    let rule = |action: &str, topic: &str| json!({"permission": "allow", "action": action, "topic": topic});
+    assert_eq!(emqx["acl"], json!([rule("publish", "berlin/dev1/#"), rule("subscribe", "berlin/dev1/#"), rule("subscribe", "all")]));
+    assert_eq!(emqx["scope"], "emqx:use");
+    let scopes: Vec<&str> = rabbitmq["scope"].as_str().unwrap().split(' ').collect();
+    for expected in
+        ["urn:mq.write:%2F/amq.topic/berlin.dev1.*", "urn:mq.read:%2F/amq.topic/all", "urn:mq.configure:%2F/mqtt-subscription-dev1qos1"]
+    {
+        assert!(scopes.contains(&expected), "{scopes:?}");
+    }
 }
 
 /// A connected device whose client is gone by the time it asks.

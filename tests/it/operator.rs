@@ -74,6 +74,8 @@ fn a_secret_is_shown_once_or_written_to_a_private_file() {
 fn deny_what_an_operator_gets_wrong() {
     let site = Site::mosquitto();
     site.define_policy();
+    site.credgate(&["resource-server", "add", "mq", "--audience", "urn:mq", "--dialect", "rabbitmq"]);
+    site.credgate(&["scope", "add", "site:write", "--resource-server", "telemetry", "--permission", "pub {site}/#"]);
     for (arguments, expected, word) in [
         (&["client", "add", "a.b", "--scope", "telemetry:write"][..], 64, "client id"),
         (&["client", "add", "a", "--scope", "nonsense"], 65, "nonsense"),
@@ -85,6 +87,10 @@ fn deny_what_an_operator_gets_wrong() {
         (&["client", "edit", "nobody", "--name", "x"], 65, "nobody"),
         (&["client", "edit", "nobody"], 64, "nothing to change"),
         (&["role", "add", "r", "--scope", "nonsense"], 65, "nonsense"),
+        (&["client", "add", "a", "--scope", "site:write"], 65, "{site}"),
+        (&["scope", "add", "x", "--resource-server", "mq", "--permission", "pub a/+"], 65, "RabbitMQ"),
+        (&["resource-server", "add", "y", "--audience", "y", "--dialect", "mosquitto-jwt"], 64, "mosquitto-jwt"),
+        (&["resource-server", "add", "y", "--audience", "y", "--rabbitmq-vhost", "v"], 64, "rabbitmq"),
         (&["client", "show", "nobody"], 65, "nobody"),
         (&["client", "remove", "nobody", "--yes"], 65, "nobody"),
         (&["client", "remove", "nobody"], 64, "--yes"),

@@ -205,8 +205,13 @@ impl Site {
 
     /// Registers a client and lets the broker know it; its secret.
     pub fn add_client(&self, client_id: &str, scope: &str) -> String {
+        self.add_client_with(client_id, &["--scope", scope])
+    }
+
+    /// The same with other flags.
+    pub fn add_client_with(&self, client_id: &str, flags: &[&str]) -> String {
         let file = self.path(&format!("{client_id}.secret"));
-        self.credgate(&["client", "add", client_id, "--scope", scope, "--secret-file", file.to_str().unwrap()]);
+        self.credgate(&[&["client", "add", client_id, "--secret-file", file.to_str().unwrap()], flags].concat());
         let secret = fs::read_to_string(&file).unwrap();
         self.keep_secret(&secret);
         if let Broker::Mosquitto(mosquitto) = &self.broker {

@@ -1,7 +1,7 @@
 //! What a client may have: roles, default scopes, audiences, limits of life.
 
 use super::*;
-use crate::policy::Role;
+use crate::policy::{Dialect, Role};
 
 /// A request of a client that `change` makes, under the usual policy and the roles `reader` (rs1:read rs2:read) and `writer` (rs1:write).
 fn ask_as(change: impl FnOnce(&mut Client), members: &Value) -> (Value, Decision) {
@@ -9,6 +9,17 @@ fn ask_as(change: impl FnOnce(&mut Client), members: &Value) -> (Value, Decision
     let mut client = Client { secrets: vec![record], ..Client::new("dev1".parse().unwrap(), NOW) };
     change(&mut client);
     let mut policy = policy();
+    for (server, dialect, permissions) in [
+        ("aif", Dialect::Aif, &["pub {site}/{client_id}/#", "sub {site}/{client_id}/#", "sub all"][..]),
+        ("emqx", Dialect::Emqx, &["sub cmd/{client_id}", "pub t/{client_id}/#"]),
+        ("mq", Dialect::Rabbitmq { prefix: "mq".parse().unwrap(), vhost: "/".into() }, &["pub t/{client_id}/#"]),
+    ] {
+        let server = ResourceServer { dialect, ..resource_server(server, None) };
+        let permissions = permissions.iter().map(|text| text.parse().unwrap()).collect();
+        let scope = Scope { permissions, ..scope(&format!("{}:use", server.id), server.id.as_str()) };
+        policy.scopes.insert(scope.name.clone(), Arc::new(scope));
+        policy.resource_servers.insert(server.id.clone(), Arc::new(server));
+    }
     for (name, scope) in [("reader", "rs1:read rs2:read"), ("writer", "rs1:write")] {
         let role = Role {
             name: name.parse().unwrap(),
@@ -132,4 +143,53 @@ fn deny_client_outside_its_period_of_validity() {
     });
     assert_eq!(texts[0], ask_as(|_| (), &json!({"client_secret": "wrong"})).0.to_string());
     assert_eq!(texts[0], texts[1]);
+}
+
+/// The answer's scope and the token's claims, for a client that has an attribute.
+fn claims_at(server: &str) -> (Value, Value) {
+    let change = |client: &mut Client| {
+        client.scope = "aif:use emqx:use mq:use".parse().unwrap();
+        client.attributes.insert("site".parse().unwrap(), "berlin".parse().unwrap());
+    };
+    let (answer, decision) = ask_as(change, &json!({"audience": server}));
+    assert_eq!(issued(&decision).1, format!("{server}:use"), "the log names the scopes");
+    let (_, claims) = decode_unverified(answer["access_token"].as_str().unwrap()).unwrap();
+    (answer["scope"].clone(), claims)
+}
+
+#[test]
+fn permissions_are_written_in_the_dialect_of_the_resource_server() {
+    use base64::Engine as _;
+    let (announced, claims) = claims_at("aif");
+    let scope = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims["scope"].as_str().unwrap()).unwrap();
+    let scope: Value = serde_json::from_slice(&scope).unwrap();
+    assert_eq!(scope, json!([["berlin/dev1/#", ["pub", "sub"]], ["all", ["sub"]]]));
+    assert_eq!((announced, claims.get("acl")), (json!("aif:use"), None));
+
+    let (announced, claims) = claims_at("emqx");
+    let rule = |action: &str, topic: &str| json!({"permission": "allow", "action": action, "topic": topic});
+    assert_eq!(claims["acl"], json!([rule("subscribe", "cmd/dev1"), rule("publish", "t/dev1/#")]));
+    assert_eq!((announced, &claims["scope"]), (json!("emqx:use"), &json!("emqx:use")));
+
+    let (announced, claims) = claims_at("mq");
+    assert_eq!(claims["scope"], "mq.write:%2F/amq.topic/t.dev1 mq.write:%2F/amq.topic/t.dev1.*");
+    assert_eq!(announced, "mq:use");
+}
+
+#[test]
+fn a_token_of_any_dialect_verifies() {
+    let change = |client: &mut Client| client.scope = "emqx:use".parse().unwrap();
+    let (answer, _) = ask_as(change, &json!({}));
+    let keys = engine().0.keys().jwk_set();
+    let claims = token::verify(answer["access_token"].as_str().unwrap(), ISSUER, Some("https://emqx.example"), &keys, NOW).unwrap();
+    assert_eq!(claims.acl.unwrap().len(), 2);
+}
+
+#[test]
+fn deny_scope_that_names_a_missing_attribute() {
+    let change = |client: &mut Client| client.scope = "aif:use rs1:read".parse().unwrap();
+    for members in [json!({"scope": "aif:use"}), json!({"audience": "aif"})] {
+        assert_refused(ask_as(change, &members), ErrorCode::InvalidScope, Reason::MissingAttribute);
+    }
+    assert_eq!(issued(&ask_as(change, &json!({"scope": "rs1:read"})).1).0, RS1);
 }

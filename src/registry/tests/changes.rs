@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Barrier;
 
 use super::*;
+use crate::policy::Dialect;
 
 #[test]
 fn keeps_what_it_was_told() {
@@ -138,6 +139,43 @@ fn deny_clients_and_roles_that_name_what_is_not_there() {
     }
     registry.update_client(&id("a"), |client| client.default_scope = "s1".parse().unwrap()).unwrap();
     assert_eq!((registry.client_count(), registry.policy().roles.len()), (1, 1));
+}
+
+#[test]
+fn deny_permissions_that_nothing_can_fill_in_or_say() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = open(directory.path());
+    let rabbitmq = Dialect::Rabbitmq { prefix: "mq".parse().unwrap(), vhost: "/".into() };
+    for (id, dialect) in [("rs", Dialect::Aif), ("emqx", Dialect::Emqx), ("mq", rabbitmq)] {
+        let audience = format!("urn:{id}");
+        registry.add_resource_server(ResourceServer { dialect, ..server(id, &audience) }).unwrap();
+    }
+    let opening =
+        |name: &str, server: &str, permission: &str| Scope { permissions: vec![permission.parse().unwrap()], ..scope(name, server) };
+    for (scope, told) in [
+        (opening("x", "emqx", "sub eq a"), "EMQX gives"),
+        (opening("x", "mq", "pub a/+"), "RabbitMQ cannot limit +"),
+        (opening("x", "mq", "sub a.b"), "RabbitMQ takes a dot"),
+    ] {
+        let refused = registry.add_scope(scope).unwrap_err();
+        assert!(refused.code() == "invalid" && refused.to_string().contains(told), "{refused}");
+    }
+    registry.add_scope(opening("site", "rs", "pub {site}/#")).unwrap();
+    registry.add_role(role("r", "site")).unwrap();
+    let grants: [fn(&mut Client); 2] =
+        [|client| client.scope = "site".parse().unwrap(), |client| client.roles = ["r".parse().unwrap()].into()];
+    for grant in grants {
+        let mut new = client("a");
+        grant(&mut new);
+        let refused = registry.add_client(new.clone()).unwrap_err();
+        let told = "client a: the scope site opens a topic of each client's own, but {site} is no attribute of the client";
+        assert_eq!(refused.to_string(), told);
+        new.attributes.insert("site".parse().unwrap(), "berlin".parse().unwrap());
+        registry.add_client(new).unwrap();
+        assert_eq!(registry.update_client(&id("a"), |client| client.attributes.clear()).unwrap_err().to_string(), told);
+        registry.remove_client(&id("a")).unwrap();
+    }
+    assert_eq!(registry.policy().scopes.len(), 1);
 }
 
 #[test]

@@ -1,0 +1,102 @@
+//! The forms in which brokers want permissions written in a token. Pure functions, one file each.
+
+mod aif;
+mod emqx;
+mod rabbitmq;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Permissions, TopicPermission};
+use crate::oauth::{ClientId, ScopeSet, ScopeToken};
+
+pub use emqx::AclRule;
+
+/// The form of the permissions in the tokens of a resource server.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum Dialect {
+    /// `scope`: the names of the scopes (RFC 9068 section 2.2.3).
+    #[default]
+    Oauth,
+    /// `scope`: AIF-MQTT in base64url (RFC 9431 section 2.3).
+    Aif,
+    /// `acl`: rules, as EMQX 5.5 and later want them; `scope` names the scopes.
+    Emqx,
+    /// `scope`: permissions as RabbitMQ's OAuth 2 plugin wants them.
+    Rabbitmq {
+        /// What each permission begins with: the plugin's `resource_server_id`, or its `scope_prefix` without the final dot.
+        prefix: ScopeToken,
+        /// The virtual host.
+        vhost: String,
+    },
+}
+
+/// What a dialect puts into a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PermissionClaims {
+    /// The claim `scope`.
+    pub scope: String,
+    /// The claim `acl`.
+    pub acl: Option<Vec<AclRule>>,
+}
+
+impl Dialect {
+    /// The word for people.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Oauth => "oauth",
+            Self::Aif => "aif",
+            Self::Emqx => "emqx",
+            Self::Rabbitmq { .. } => "rabbitmq",
+        }
+    }
+
+    /// Writes what a client was granted.
+    #[must_use]
+    pub fn encode(&self, client_id: &ClientId, scope: &ScopeSet, permissions: &Permissions) -> PermissionClaims {
+        match self {
+            Self::Oauth => PermissionClaims { scope: scope.to_string(), acl: None },
+            Self::Aif => PermissionClaims { scope: aif::encode(permissions), acl: None },
+            Self::Emqx => PermissionClaims { scope: scope.to_string(), acl: Some(emqx::encode(permissions)) },
+            Self::Rabbitmq { prefix, vhost } => {
+                PermissionClaims { scope: rabbitmq::encode(prefix, vhost, client_id, permissions), acl: None }
+            }
+        }
+    }
+
+    /// Checks that the dialect can say exactly this permission.
+    ///
+    /// # Errors
+    /// Why it would say another.
+    pub fn check(&self, permission: &TopicPermission) -> Result<(), &'static str> {
+        match self {
+            Self::Oauth | Self::Aif => Ok(()),
+            Self::Emqx => emqx::check(permission),
+            Self::Rabbitmq { .. } => rabbitmq::check(permission),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::permissions::tests::permissions;
+    use super::*;
+
+    #[test]
+    fn oauth_names_the_scopes() {
+        let (scope, id) = ("b a".parse().unwrap(), "dev1".parse().unwrap());
+        let claims = Dialect::Oauth.encode(&id, &scope, &permissions(&["pub x"]));
+        assert_eq!(claims, PermissionClaims { scope: "a b".into(), acl: None });
+    }
+
+    #[test]
+    fn a_dialect_has_a_fixed_form() {
+        let rabbitmq = Dialect::Rabbitmq { prefix: "mq".parse().unwrap(), vhost: "/".into() };
+        for (dialect, json) in [(Dialect::Aif, r#""aif""#), (rabbitmq, r#"{"rabbitmq":{"prefix":"mq","vhost":"/"}}"#)] {
+            assert_eq!(serde_json::to_string(&dialect).unwrap(), json);
+            assert_eq!(serde_json::from_str::<Dialect>(json).unwrap(), dialect);
+        }
+        assert!(serde_json::from_str::<Dialect>(r#""mosquitto-jwt""#).is_err());
+    }
+}
