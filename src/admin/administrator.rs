@@ -11,8 +11,9 @@ use super::{
     AdminError, AdminErrorCode, Answer, ClientChanges, ClientDocument, Command, DaemonStatus, KeyDocument, MAX_FRAME, NewClient,
     NewResourceServer, NewRole, NewScope,
 };
-use crate::clients::{Client, ClientSecret, ClientStore as _, Status};
+use crate::clients::{AuthMethod, Client, ClientSecret, ClientStore as _, MAX_KEYS, Status};
 use crate::clock::UnixTime;
+use crate::jose::Jwk;
 use crate::oauth::{ClientId, ScopeSet};
 use crate::policy::{Dialect, PolicyStore as _, ResourceServer, Role, Scope};
 use crate::registry::{self, KeyStore, Registry};
@@ -188,21 +189,33 @@ impl Administrator {
         check_text("the software version", &new.software_version, MAX_NAME)?;
         check_count("scopes", new.scope.len())?;
         check_changes(&new.policy)?;
-        let mut entropy = Zeroizing::new([0; 32]);
-        random(&mut *entropy)?;
+        check_keys(&new.jwks)?;
+        if new.require_request_binding && new.jwks.is_empty() {
+            return Err(invalid("only a client with a key can bind its requests"));
+        }
         let now = UnixTime::from(SystemTime::now());
-        let (record, secret) = ClientSecret::generate(&entropy, now);
+        let (method, record, secret) = if new.jwks.is_empty() {
+            let mut entropy = Zeroizing::new([0; 32]);
+            random(&mut *entropy)?;
+            let (record, secret) = ClientSecret::generate(&entropy, now);
+            (AuthMethod::ClientSecretPost, Some(record), Some(secret))
+        } else {
+            (AuthMethod::PrivateKeyJwt, None, None)
+        };
         let mut client = Client {
             client_name: new.client_name,
+            token_endpoint_auth_method: method,
             scope: new.scope,
-            secrets: vec![record],
+            secrets: record.into_iter().collect(),
+            jwks: new.jwks,
+            require_request_binding: new.require_request_binding,
             software_id: new.software_id,
             software_version: new.software_version,
             ..Client::new(id.clone(), now)
         };
         new.policy.apply(&mut client);
         let added = self.registry.add_client(client)?;
-        Ok(Answer::ClientAdded { client: Box::new((&*added).into()), client_secret: secret.into() })
+        Ok(Answer::ClientAdded { client: Box::new((&*added).into()), client_secret: secret.map(Into::into) })
     }
 
     fn edit_client(&self, id: &ClientId, changes: ClientChanges) -> Result<Answer, AdminError> {
@@ -313,6 +326,26 @@ fn check_count(what: &str, count: usize) -> Result<(), AdminError> {
     Ok(())
 }
 
+/// Keys that an assertion can be checked by, each found by its own id.
+fn check_keys(keys: &[Jwk]) -> Result<(), AdminError> {
+    if keys.len() > MAX_KEYS {
+        return Err(invalid(format!("a client can have at most {MAX_KEYS} keys")));
+    }
+    for (index, key) in keys.iter().enumerate() {
+        if key.kid().is_empty() {
+            return Err(invalid("the kid of a key must not be empty; leave it out to have its thumbprint instead"));
+        }
+        check_text("the kid of a key", key.kid(), MAX_NAME)?;
+        if keys.iter().take(index).any(|other| other.kid() == key.kid()) {
+            return Err(invalid(format!("two keys have the kid {}", key.kid())));
+        }
+        if !key.is_sound() {
+            return Err(invalid(format!("the key {} is no Ed25519 public key that binds anybody", key.kid())));
+        }
+    }
+    Ok(())
+}
+
 fn invalid(message: impl Into<String>) -> AdminError {
     AdminError::new(AdminErrorCode::InvalidArgument, message)
 }
@@ -371,7 +404,7 @@ pub(super) mod tests {
 
         fn add_client(&self, new: NewClient) -> (ClientDocument, Secret) {
             match self.execute(Command::ClientAdd(new)).unwrap() {
-                Answer::ClientAdded { client, client_secret } => (*client, Secret::new(client_secret.secret().expose().to_vec())),
+                Answer::ClientAdded { client, client_secret } => (*client, Secret::new(client_secret.unwrap().secret().expose().to_vec())),
                 other => panic!("{other:?}"),
             }
         }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{ClientChanges, ClientDocument, DaemonStatus, KeyDocument};
 use crate::clients::Status;
+use crate::jose::Jwk;
 use crate::oauth::{ClientId, RoleName, ScopeSet, ScopeToken, Secret};
 use crate::policy::{Dialect, ResourceServer, ResourceServerId, Role, Scope, TokenFormat, TopicPermission};
 
@@ -16,7 +17,7 @@ use crate::policy::{Dialect, ResourceServer, ResourceServerId, Role, Scope, Toke
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
-    /// Registers a client; answered with its secret, this once.
+    /// Registers a client; answered with its secret, this once, if it has one.
     ClientAdd(NewClient),
     /// The clients, by id.
     ClientList {
@@ -91,6 +92,12 @@ pub struct NewClient {
     pub client_name: String,
     /// The scopes to grant.
     pub scope: ScopeSet,
+    /// The public keys of its assertions (RFC 7591 `jwks`). With any it authenticates by `private_key_jwt` and gets no secret.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jwks: Vec<Jwk>,
+    /// Whether each of its assertions must be bound to its request.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub require_request_binding: bool,
     /// What runs on the device; may be empty.
     pub software_id: String,
     /// The version of that; may be empty.
@@ -163,8 +170,9 @@ pub enum Answer {
     ClientAdded {
         /// As it is kept.
         client: Box<ClientDocument>,
-        /// Its secret, which nothing can show again.
-        client_secret: IssuedSecret,
+        /// Its secret, which nothing can show again; `None` for a client with keys.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client_secret: Option<IssuedSecret>,
     },
     /// One client, as it is or as it is after a change.
     Client(Box<ClientDocument>),

@@ -47,6 +47,12 @@ pub struct ClientDocument {
     pub expires_at: Option<UnixTime>,
     /// When its secrets were made and may be used.
     pub secrets: Vec<SecretDocument>,
+    /// The ids of its keys, in the order in which they are tried.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kids: Vec<String>,
+    /// Whether each of its assertions must be bound to its request.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub require_request_binding: bool,
 }
 
 /// The dates of a secret.
@@ -85,6 +91,8 @@ impl From<&Client> for ClientDocument {
             not_before: client.not_before,
             expires_at: client.expires_at,
             secrets: client.secrets.iter().map(secret_dates).collect(),
+            kids: client.jwks.iter().map(|key| key.kid().to_owned()).collect(),
+            require_request_binding: client.require_request_binding,
         }
     }
 }

@@ -236,7 +236,7 @@ mod tests {
         }
         while let Some(answer) = calls.join_next().await {
             let answer = answer.unwrap().unwrap();
-            assert!(matches!(answer, Answer::ClientAdded { ref client_secret, .. } if client_secret.secret().expose().len() == 43));
+            assert!(matches!(answer, Answer::ClientAdded { client_secret: Some(ref secret), .. } if secret.secret().expose().len() == 43));
         }
         let Answer::Clients { clients, more: false } = ask(&running.path, Command::ClientList { after: None }).await.unwrap() else {
             panic!("not a whole list")

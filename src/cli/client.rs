@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::confirm::confirm;
 use super::connect::Gateway;
 use super::grants::{self, Grants};
+use super::jwk_file;
 use super::output::Output;
 use super::table::{Table, fields};
 use super::{CliError, Exit};
@@ -20,7 +21,7 @@ use crate::oauth::{ClientId, ScopeSet};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Register a client and print its secret, this once
+    /// Register a client, by its public keys or with a secret that is printed this once
     Add(Box<Add>),
     /// Change what a client may have; what is not named stays, a list that is named is replaced
     Edit(Box<Edit>),
@@ -83,6 +84,12 @@ pub(super) struct Add {
     /// Write the secret to this new file (mode 0600, no line break) instead of printing it
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
+    /// Its public keys, a JWK or a JWK Set of at most four: it then authenticates by signed assertion and has no secret
+    #[arg(long, value_name = "FILE", conflicts_with = "secret_file")]
+    jwk_file: Option<PathBuf>,
+    /// Accept its assertions only if each is bound to its request (claim rqh)
+    #[arg(long, requires = "jwk_file")]
+    require_request_binding: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -117,7 +124,8 @@ struct Registered<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     client_secret: Option<&'a IssuedSecret>,
     /// 0: it does not expire.
-    client_secret_expires_at: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_secret_expires_at: Option<u64>,
 }
 
 pub(super) fn run(command: Command, gateway: &mut Gateway, output: &Output) -> Result<(), CliError> {
@@ -191,11 +199,12 @@ fn table(clients: &[ClientDocument]) -> String {
     if clients.is_empty() {
         return String::new();
     }
-    let mut table = Table::new(["CLIENT ID", "STATUS", "CREATED", "NAME", "SCOPE", "ROLES"]);
+    let mut table = Table::new(["CLIENT ID", "STATUS", "AUTHENTICATION", "CREATED", "NAME", "SCOPE", "ROLES"]);
     for client in clients {
         table.row([
             client.client_id.clone(),
             client.status.as_str().to_owned(),
+            client.token_endpoint_auth_method.as_str().to_owned(),
             client.client_id_issued_at.to_string(),
             client.client_name.clone(),
             client.scope.clone(),
@@ -232,6 +241,8 @@ fn client_fields(client: &ClientDocument) -> Vec<(&'static str, String)> {
         ("Valid until", client.expires_at.map(|time| time.to_string()).unwrap_or_default()),
         ("Authentication", client.token_endpoint_auth_method.as_str().to_owned()),
         ("Secrets", expiry(client)),
+        ("Keys", client.kids.join(" ")),
+        ("Request binding", if client.require_request_binding { "required".to_owned() } else { String::new() }),
         ("Software", [client.software_id.as_str(), client.software_version.as_str()].join(" ").trim().to_owned()),
         ("Created", client.client_id_issued_at.to_string()),
         ("Updated", client.updated_at.to_string()),
@@ -240,10 +251,13 @@ fn client_fields(client: &ClientDocument) -> Vec<(&'static str, String)> {
 
 fn add(args: Add, gateway: &mut Gateway, output: &Output) -> Result<(), CliError> {
     let policy = args.grants.changes()?;
+    let jwks = args.jwk_file.as_deref().map(jwk_file::read).transpose()?.unwrap_or_default();
     let file = args.secret_file.as_deref().map(SecretFile::create).transpose()?;
     let new = NewClient {
         client_id: args.client_id,
         client_name: args.name,
+        jwks,
+        require_request_binding: args.require_request_binding,
         scope: args.scope.iter().flat_map(ScopeSet::iter).cloned().collect(),
         software_id: args.software_id,
         software_version: args.software_version,
@@ -253,16 +267,20 @@ fn add(args: Add, gateway: &mut Gateway, output: &Output) -> Result<(), CliError
         Answer::ClientAdded { client, client_secret } => (client, client_secret),
         other => return Err(super::error::unexpected(&other)),
     };
+    let Some(secret) = secret else {
+        let document = Registered { client: &client, client_secret: None, client_secret_expires_at: None };
+        return output.print(&document, || fields(&client_fields(&client)));
+    };
     if let Some(file) = file {
         let path = file.keep(&secret).map_err(|error| take_back(&client, &error, gateway))?;
-        let document = Registered { client: &client, client_secret: None, client_secret_expires_at: 0 };
+        let document = Registered { client: &client, client_secret: None, client_secret_expires_at: Some(0) };
         return output.print(&document, || {
             let mut shown = client_fields(&client);
             shown.insert(1, ("Secret file", path.display().to_string()));
             fields(&shown)
         });
     }
-    let document = Registered { client: &client, client_secret: Some(&secret), client_secret_expires_at: 0 };
+    let document = Registered { client: &client, client_secret: Some(&secret), client_secret_expires_at: Some(0) };
     let delivered = output.deliver(&document, || {
         let mut shown = client_fields(&client);
         shown.insert(1, ("Client secret", String::from_utf8_lossy(secret.secret().expose()).into_owned()));
@@ -404,6 +422,32 @@ mod tests {
     }
 
     #[test]
+    fn a_client_with_a_key_has_no_secret() {
+        let (directory, mut gateway) = gateway();
+        let printed = Printed::default();
+        let file = directory.path().join("jwk.json");
+        let file = file.to_str().unwrap();
+        let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+        std::fs::write(file, format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{x}"}}"#)).unwrap();
+        let mut json = |line: &[&str]| run(command(line), &mut gateway, &printed.output(Format::Json)).map(|()| printed.json());
+        let added = json(&["add", "dev1", "--jwk-file", file, "--require-request-binding"]).unwrap();
+        assert!(added.get("client_secret").is_none() && added.get("client_secret_expires_at").is_none(), "{added}");
+        let shown = json(&["show", "dev1"]).unwrap();
+        assert_eq!(shown["token_endpoint_auth_method"], "private_key_jwt");
+        assert_eq!(shown["kids"][0], "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+        assert_eq!((&shown["secrets"], &shown["require_request_binding"]), (&serde_json::json!([]), &true.into()));
+        // deny: two keys of one kid, five keys, a key of small order
+        let key = format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{x}"}}"#);
+        let five: Vec<String> = (0..5).map(|kid| key.replace("{\"", &format!("{{\"kid\":\"{kid}\",\""))).collect();
+        let weak = key.replace(x, "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+        for keys in [format!(r#"{{"keys":[{key},{key}]}}"#), format!(r#"{{"keys":[{}]}}"#, five.join(",")), weak] {
+            std::fs::write(file, &keys).unwrap();
+            assert_eq!(json(&["add", "dev2", "--jwk-file", file]).unwrap_err().exit(), Exit::Data, "{keys}");
+        }
+        assert!(json(&["show", "dev2"]).is_err());
+    }
+
+    #[test]
     fn people_see_the_secret_once() {
         let (_directory, mut gateway) = gateway();
         let printed = Printed::default();
@@ -452,11 +496,11 @@ mod tests {
     fn a_registered_client_has_the_names_of_rfc_7591() {
         let (client, secret) = (client(), secret());
         let shown =
-            serde_json::to_value(Registered { client: &client, client_secret: Some(&secret), client_secret_expires_at: 0 }).unwrap();
+            serde_json::to_value(Registered { client: &client, client_secret: Some(&secret), client_secret_expires_at: Some(0) }).unwrap();
         assert_eq!((&shown["client_id"], &shown["client_secret"]), (&"dev1".into(), &"hunter2".into()));
         assert_eq!((&shown["client_secret_expires_at"], &shown["client_id_issued_at"]), (&0.into(), &1_000.into()));
         assert_eq!((&shown["scope"], &shown["token_endpoint_auth_method"]), (&"a b".into(), &"client_secret_post".into()));
-        let shown = serde_json::to_value(Registered { client: &client, client_secret: None, client_secret_expires_at: 0 }).unwrap();
+        let shown = serde_json::to_value(Registered { client: &client, client_secret: None, client_secret_expires_at: Some(0) }).unwrap();
         assert!(shown.get("client_secret").is_none());
     }
 
@@ -465,7 +509,8 @@ mod tests {
         let text = table(&[client()]);
         assert_eq!(
             text,
-            "CLIENT ID  STATUS  CREATED               NAME  SCOPE  ROLES\ndev1       active  1970-01-01T00:16:40Z  Pump  a b    pump\n"
+            "CLIENT ID  STATUS  AUTHENTICATION      CREATED               NAME  SCOPE  ROLES\n\
+             dev1       active  client_secret_post  1970-01-01T00:16:40Z  Pump  a b    pump\n"
         );
         assert_eq!(table(&[]), "");
     }

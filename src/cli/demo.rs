@@ -221,7 +221,7 @@ impl<'a> Stage<'a> {
         .map_err(|error| CliError::new(Exit::Software, "demo", "registering failed").because(&error))?
         .map_err(|error| CliError::new(Exit::Software, "demo", format!("registering failed: {error}")))?;
         let secret = match answers.last() {
-            Some(Answer::ClientAdded { client_secret, .. }) => client_secret.secret(),
+            Some(Answer::ClientAdded { client_secret: Some(secret), .. }) => secret.secret(),
             _ => return Err(CliError::new(Exit::Software, "demo", "registering failed: the gateway gave no client secret")),
         };
         let secret_file = place.write_private(&format!("{CLIENT}.secret"), secret.expose())?;

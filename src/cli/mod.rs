@@ -9,6 +9,7 @@ mod error;
 mod exit;
 mod grants;
 mod init;
+mod jwk_file;
 mod key;
 mod output;
 mod policy;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use subtle::{Choice, ConstantTimeEq};
 
-use super::{AuthMethod, Client, ClientStore, MAX_SECRETS, SecretDigest, Status};
+use super::assertion::Fault;
+use super::{Assertions, AuthMethod, Client, ClientStore, MAX_SECRETS, SecretDigest, Status};
 use crate::clock::UnixTime;
 use crate::oauth::{ClientCredential, ClientId, ErrorCode, Reason, Refusal, Secret, TokenRequest};
 
@@ -40,31 +41,41 @@ impl AuthenticatedClient {
 
 /// Authenticates the client that the request's topic names.
 ///
+/// `assertions` is `None` where none are accepted; `entropy` must be fresh random bytes, for a nonce.
+///
 /// # Errors
-/// `invalid_request` if the payload names another client; `invalid_client` for everything else, with one text.
+/// `invalid_request` if the payload names another client; `use_nonce` or `temporarily_unavailable` for an assertion that is the client's own;
+/// `invalid_client` for everything else, with one text.
 pub fn authenticate(
     request: TokenRequest,
     topic_client_id: &ClientId,
     channel: Channel,
     store: &dyn ClientStore,
+    assertions: Option<&Assertions>,
     now: UnixTime,
+    entropy: &[u8; 16],
 ) -> Result<AuthenticatedClient, Refusal> {
     if request.client_id().is_some_and(|id| id != topic_client_id) {
         return Err(Refusal::invalid_request(Reason::ClientIdMismatch, "client_id: must be the client id of the topic"));
     }
-    let secret = match (request.credential(), channel) {
-        (ClientCredential::Secret(secret), Channel::Trusted) => secret,
+    let client = match (request.credential(), channel, assertions) {
+        (ClientCredential::Secret(secret), Channel::Trusted, _) => authenticate_session(topic_client_id, secret, store, now)?,
         // The same for every client, so the text may help the operator.
-        (ClientCredential::Secret(_), Channel::Untrusted) => {
+        (ClientCredential::Secret(_), Channel::Untrusted, _) => {
             let text = "client_secret_post is not accepted through this broker";
             return Err(Refusal::new(ErrorCode::InvalidClient, Reason::UntrustedBroker, text));
         }
-        (ClientCredential::None, _) => {
+        (ClientCredential::Assertion(assertion, digest), _, Some(assertions)) => {
+            assertions.authenticate(topic_client_id, assertion, Some(digest), store, now).map_err(|fault| match fault {
+                Fault::Refused(refusal) => refusal,
+                Fault::UseNonce(reason) => Refusal::use_nonce(reason, assertions.nonce(topic_client_id, now, entropy)),
+            })?
+        }
+        (ClientCredential::Assertion(..), _, None) => {
             let text = "the client authentication method is not supported";
             return Err(Refusal::new(ErrorCode::InvalidClient, Reason::UnsupportedAuthMethod, text));
         }
     };
-    let client = authenticate_session(topic_client_id, secret, store, now)?;
     Ok(AuthenticatedClient { client, request })
 }
 
@@ -87,11 +98,13 @@ pub fn authenticate_session(id: &ClientId, secret: &Secret, store: &dyn ClientSt
     let reason = match client {
         None => Reason::UnknownClient,
         Some(client) if bool::from(valid) => match (client.status, client.token_endpoint_auth_method) {
+            (_, AuthMethod::PrivateKeyJwt) => Reason::WrongAuthMethod,
             (Status::Active, _) if !client.is_valid_at(now) => Reason::ClientNotValidNow,
             (Status::Active, AuthMethod::ClientSecretPost) => return Ok(client),
             (Status::Suspended, _) => Reason::SuspendedClient,
             (Status::Blocked, _) => Reason::BlockedClient,
         },
+        Some(client) if client.token_endpoint_auth_method != AuthMethod::ClientSecretPost => Reason::WrongAuthMethod,
         Some(_) if bool::from(known) => Reason::SecretNotValidNow,
         Some(_) => Reason::WrongSecret,
     };
@@ -179,7 +192,7 @@ mod tests {
         let (blocked, _) = store(|client| client.status = Status::Blocked);
         let (bare, _) = store(|client| client.secrets.clear());
         let wrong = Secret::new(b"wrong".to_vec());
-        let expected = Work { digests: 1, comparisons: 2 };
+        let expected = Work { digests: 1, comparisons: 2, verifications: 0 };
         for (id, secret, store) in [
             ("dev1", &secret, &active),
             ("dev1", &wrong, &active),

@@ -1,7 +1,10 @@
 //! Clients, their credentials, and the proof that a request comes from one of them.
 
+mod assertion;
 mod attributes;
 mod authenticate;
+mod nonce;
+mod replay;
 mod secret;
 
 use std::collections::BTreeSet;
@@ -10,11 +13,16 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixTime;
+use crate::jose::Jwk;
 use crate::oauth::{ClientId, ResourceServerId, RoleName, ScopeSet};
 
+pub use assertion::Assertions;
 pub use attributes::{AttributeName, AttributeValue, Attributes, MAX_ATTRIBUTES};
 pub use authenticate::{AuthenticatedClient, Channel, authenticate, authenticate_session};
 pub use secret::{ClientSecret, MAX_SECRETS, SecretDigest, SecretEntropy};
+
+/// Keys a client can have at once.
+pub const MAX_KEYS: usize = 4;
 
 /// A registered client. Member names are those of RFC 7591 section 2 where it has one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +53,10 @@ pub struct Client {
     pub status: Status,
     /// Its live and coming secrets, at most [`MAX_SECRETS`].
     pub secrets: Vec<ClientSecret>,
+    /// The public keys of its assertions (RFC 7591 `jwks`), at most [`MAX_KEYS`].
+    pub jwks: Vec<Jwk>,
+    /// Whether each of its assertions must be bound to its request by the claim `rqh`.
+    pub require_request_binding: bool,
     /// RFC 7591 `software_id`: what runs on the device; may be empty.
     pub software_id: String,
     /// RFC 7591 `software_version`; may be empty.
@@ -73,6 +85,8 @@ impl Client {
             expires_at: None,
             status: Status::Active,
             secrets: Vec::new(),
+            jwks: Vec::new(),
+            require_request_binding: false,
             software_id: String::new(),
             software_version: String::new(),
             created_at: now,
@@ -93,6 +107,8 @@ impl Client {
 pub enum AuthMethod {
     /// `client_id` and `client_secret` in the payload.
     ClientSecretPost,
+    /// A signed assertion (RFC 7523).
+    PrivateKeyJwt,
 }
 
 impl AuthMethod {
@@ -101,6 +117,7 @@ impl AuthMethod {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ClientSecretPost => "client_secret_post",
+            Self::PrivateKeyJwt => "private_key_jwt",
         }
     }
 }

@@ -86,13 +86,14 @@ pub(super) mod work {
     pub(crate) struct Work {
         pub(crate) digests: u32,
         pub(crate) comparisons: u32,
+        pub(crate) verifications: u32,
     }
 
     thread_local! {
-        static DONE: Cell<Work> = const { Cell::new(Work { digests: 0, comparisons: 0 }) };
+        static DONE: Cell<Work> = const { Cell::new(Work { digests: 0, comparisons: 0, verifications: 0 }) };
     }
 
-    pub(super) fn count(which: fn(&mut Work) -> &mut u32) {
+    pub(crate) fn count(which: fn(&mut Work) -> &mut u32) {
         let mut done = DONE.get();
         *which(&mut done) = which(&mut done).saturating_add(1);
         DONE.set(done);

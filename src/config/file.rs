@@ -59,11 +59,13 @@ pub struct TokenSection {
     pub lifetime: u32,
     /// Seconds no token outlives, whatever a resource server allows.
     pub max_lifetime: u32,
+    /// Used client assertions that are remembered until they expire; past it they are answered `temporarily_unavailable`.
+    pub replay_capacity: usize,
 }
 
 impl Default for TokenSection {
     fn default() -> Self {
-        Self { lifetime: 300, max_lifetime: 3_600 }
+        Self { lifetime: 300, max_lifetime: 3_600, replay_capacity: 65_536 }
     }
 }
 

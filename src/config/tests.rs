@@ -103,7 +103,7 @@ fn unknown_keys_are_told_with_line_and_nearest_key() {
         [
             (2, "max_payload", "unknown key `max_payload`; did you mean `max-payload`?"),
             (5, "token.life-time", "unknown key `token.life-time`; did you mean `lifetime`?"),
-            (6, "token.xyz", "unknown key `token.xyz`; valid here: lifetime, max-lifetime"),
+            (6, "token.xyz", "unknown key `token.xyz`; valid here: lifetime, max-lifetime, replay-capacity"),
             (7, "token.format", "unknown key `token.format`; did you mean `log.format`?"),
             (8, "embeded-broker", "unknown key `embeded-broker`; did you mean `embedded-broker`?"),
             (10, "token.lifetime", "`token.lifetime` must be a whole number, not a section"),

@@ -76,6 +76,7 @@ impl<'a> Validator<'a> {
         let token = &self.file.token;
         self.range("token.lifetime", token.lifetime, 1..=MAX_LIFETIME, "seconds");
         self.range("token.max-lifetime", token.max_lifetime, 1..=MAX_LIFETIME, "seconds");
+        self.range("token.replay-capacity", u64::try_from(token.replay_capacity).unwrap_or(u64::MAX), 1_024..=16_777_216, "assertions");
         if self.sound(&["token.lifetime", "token.max-lifetime"]) && token.lifetime > token.max_lifetime {
             let (lifetime, most) = (token.lifetime, token.max_lifetime);
             let message =

@@ -10,9 +10,10 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
+use zeroize::Zeroizing;
 
 use crate::admin::{Administrator, ControlSocket, DaemonStatus, LinkStatus, ListenerStatus};
-use crate::clients::Channel;
+use crate::clients::{Assertions, Channel};
 use crate::clock::UnixTime;
 use crate::config::{Config, PrivateFileError};
 use crate::endpoint::Engine;
@@ -137,7 +138,8 @@ impl Daemon {
             state_directory = %config.file.state_directory.display(),
             "registry is open"
         );
-        let engine = Arc::new(Engine::new(config.settings(), registry.clone(), registry.clone(), ring));
+        let engine = Engine::new(config.settings(), registry.clone(), registry.clone(), ring).with_assertions(assertions(&config)?);
+        let engine = Arc::new(engine);
         let links = Arc::new(Links::default());
         let mut status = StatusSource::new(&config);
 
@@ -225,6 +227,13 @@ fn install(engine: Arc<Engine>, links: Arc<Links>, changed: Arc<Notify>) -> Box<
         links.announce();
         changed.notify_one();
     })
+}
+
+/// What judges client assertions from now on.
+fn assertions(config: &Config) -> Result<Assertions, DaemonError> {
+    let mut nonce_key = Zeroizing::new([0; 32]);
+    getrandom::fill(nonce_key.as_mut_slice()).map_err(|error| DaemonError::Runtime(std::io::Error::other(error.to_string())))?;
+    Ok(Assertions::new(config.file.issuer.clone(), UnixTime::from(SystemTime::now()), config.file.token.replay_capacity, nonce_key))
 }
 
 fn gateway(engine: &Arc<Engine>, config: &Config, channel: Channel, link: LinkKind) -> Arc<Gateway> {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::Engine;
 use crate::clients::{AuthMethod, Channel};
-use crate::jose;
+use crate::jose::{self, CompactJws};
 use crate::oauth::{Format, GrantType, Operation};
 
 /// The `typ` of signed metadata: no specification gives it one of its own.
@@ -21,6 +21,9 @@ pub struct Metadata {
     pub grant_types_supported: Vec<&'static str>,
     /// How clients authenticate through this broker.
     pub token_endpoint_auth_methods_supported: Vec<&'static str>,
+    /// The algorithms of assertions.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub token_endpoint_auth_signing_alg_values_supported: &'static [&'static str],
     /// The predefined scopes.
     pub scopes_supported: Vec<String>,
     /// Where things are.
@@ -72,10 +75,12 @@ impl Engine {
             issuer: self.settings.issuer.clone(),
             response_types_supported: Vec::new(),
             grant_types_supported: vec![GrantType::ClientCredentials.name()],
-            token_endpoint_auth_methods_supported: match channel {
-                Channel::Trusted => vec![AuthMethod::ClientSecretPost.as_str()],
-                Channel::Untrusted => Vec::new(),
+            token_endpoint_auth_methods_supported: {
+                let secret = (channel == Channel::Trusted).then_some(AuthMethod::ClientSecretPost);
+                let assertion = self.assertions.as_ref().map(|_| AuthMethod::PrivateKeyJwt);
+                secret.into_iter().chain(assertion).map(AuthMethod::as_str).collect()
             },
+            token_endpoint_auth_signing_alg_values_supported: self.assertions.as_ref().map(|_| CompactJws::ALGORITHMS).unwrap_or_default(),
             scopes_supported: self.policies.policy().scopes.keys().map(|name| name.as_str().to_owned()).collect(),
             mqtt: MqttMetadata {
                 mqtt_request_topic: format!("{prefix}/client/{{client_id}}/{{operation}}/{{format}}"),

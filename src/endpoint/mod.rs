@@ -1,18 +1,22 @@
 //! The endpoint: one total function from a request to its answer. An error is an encoded answer, made here and nowhere else.
 
+mod duplicates;
 mod metadata;
+mod nonce;
 #[cfg(test)]
 mod tests;
 mod token;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::clients::{Channel, ClientStore};
+use crate::clients::{Assertions, Channel, Client, ClientStore, authenticate_session};
 use crate::clock::UnixTime;
 use crate::jose::KeyRing;
-use crate::oauth::{self, ClientId, Format, Operation, Reason, Refusal, Response};
+use crate::oauth::{self, ClientId, Format, Operation, Reason, Refusal, Response, Secret};
 use crate::policy::PolicyStore;
 use crate::token::{Lifetimes, TokenEntropy};
+
+use duplicates::Duplicates;
 
 pub use metadata::{Metadata, MqttMetadata};
 
@@ -81,6 +85,13 @@ pub enum Decision {
         /// Seconds it lives.
         lifetime: u64,
     },
+    /// A nonce was given out.
+    NonceGiven,
+    /// The very same request came again, and got the same answer again.
+    Repeated {
+        /// Whether that was a token.
+        accepted: bool,
+    },
     /// The request was refused.
     Refused(Refusal),
 }
@@ -89,23 +100,31 @@ impl Decision {
     /// Whether the answer belongs on the `accepted` topic.
     #[must_use]
     pub fn is_accepted(&self) -> bool {
-        matches!(self, Self::Issued { .. })
+        matches!(self, Self::Issued { .. } | Self::NonceGiven | Self::Repeated { accepted: true })
     }
 }
 
-/// The engine: the same for every link. Holds no state of its own but the keys in use.
+/// The engine: the same for every link. Holds no state of its own but the keys in use and the memory of used assertions.
 pub struct Engine {
     settings: Settings,
     clients: Arc<dyn ClientStore>,
     policies: Arc<dyn PolicyStore>,
     keys: RwLock<Arc<KeyRing>>,
+    assertions: Option<Assertions>,
+    duplicates: Duplicates,
 }
 
 impl Engine {
     /// An engine over these stores and keys.
     #[must_use]
     pub fn new(settings: Settings, clients: Arc<dyn ClientStore>, policies: Arc<dyn PolicyStore>, keys: KeyRing) -> Self {
-        Self { settings, clients, policies, keys: RwLock::new(Arc::new(keys)) }
+        Self { settings, clients, policies, keys: RwLock::new(Arc::new(keys)), assertions: None, duplicates: Duplicates::default() }
+    }
+
+    /// The same, with client authentication by assertion.
+    #[must_use]
+    pub fn with_assertions(self, assertions: Assertions) -> Self {
+        Self { assertions: Some(assertions), ..self }
     }
 
     /// The settings in force.
@@ -118,6 +137,19 @@ impl Engine {
     #[must_use]
     pub fn clients(&self) -> &dyn ClientStore {
         self.clients.as_ref()
+    }
+
+    /// Authenticates a session by its MQTT password: a client secret, or an assertion, which alone has dots in it.
+    ///
+    /// # Errors
+    /// `invalid_client`, with the same text and, for each kind of password, the same work for every reason.
+    pub fn authenticate_session(&self, id: &ClientId, password: &Secret, now: UnixTime) -> Result<Arc<Client>, Refusal> {
+        match &self.assertions {
+            Some(assertions) if password.expose().contains(&b'.') => {
+                assertions.authenticate_session(id, password, self.clients.as_ref(), now)
+            }
+            _ => authenticate_session(id, password, self.clients.as_ref(), now),
+        }
     }
 
     /// The keys in use.
@@ -136,6 +168,7 @@ impl Engine {
     pub fn handle(&self, request: &Request<'_>, now: UnixTime, entropy: TokenEntropy) -> Reply {
         let refusal = match self.admit(request) {
             Ok(Operation::Token) => return self.token(request, now, entropy),
+            Ok(Operation::Nonce) => return self.nonce(request, now, entropy),
             Err(refusal) => refusal,
         };
         refused(request.format, refusal, None)

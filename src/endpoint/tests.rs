@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::{Decision, Engine, EnvelopeFault, Reply, Request, Settings};
-use crate::clients::{Channel, Client, ClientSecret, ClientStore, Status};
+use crate::clients::{Assertions, AuthMethod, Channel, Client, ClientSecret, ClientStore, Status};
 use crate::clock::UnixTime;
-use crate::jose::{KeyRing, SigningKey, decode_unverified};
-use crate::oauth::{ClientId, ErrorCode, Format, Reason, Secret};
+use crate::jose::{self, KeyRing, SigningKey, decode_unverified};
+use crate::oauth::{self, ClientId, ErrorCode, Format, Reason, Secret};
 use crate::policy::{Policy, PolicyStore, ResourceServer, Scope};
 use crate::token::{self, Lifetimes};
 
@@ -63,12 +63,21 @@ fn engine() -> (Engine, String) {
         };
         (client.client_id.clone(), Arc::new(client))
     };
+    let (id, mut signer) = client("signer", "rs1:read", Status::Active);
+    let signer = {
+        let record = Arc::make_mut(&mut signer);
+        record.token_endpoint_auth_method = AuthMethod::PrivateKeyJwt;
+        record.secrets.clear();
+        record.jwks.push(SigningKey::from_seed(&Zeroizing::new([8; 32])).public().clone());
+        (id, signer)
+    };
     let clients = [
         client("both", "rs1:read rs1:write rs2:read", Status::Active),
         client("one", "rs1:read rs1:write", Status::Active),
         client("none", "", Status::Active),
         client("blocked", "rs1:read", Status::Blocked),
         client("suspended", "rs1:read", Status::Suspended),
+        signer,
     ];
     engine_of(clients.into(), policy(), secret)
 }
@@ -114,7 +123,7 @@ fn ask_of((engine, secret): (Engine, String), client_id: &str, members: &Value) 
 fn refusal(decision: &Decision) -> (ErrorCode, Reason) {
     match decision {
         Decision::Refused(refusal) => (refusal.code(), refusal.reason()),
-        Decision::Issued { .. } => panic!("a token was issued"),
+        other => panic!("not refused: {other:?}"),
     }
 }
 
@@ -214,11 +223,104 @@ fn deny_client_id_unlike_the_topics() {
     assert!(answer.get("access_token").is_some());
 }
 
+/// The engine, running for long, whose client `signer` has a key.
+fn engine_with_assertions() -> Engine {
+    let (engine, _) = engine();
+    engine.with_assertions(Assertions::new(ISSUER.into(), UnixTime::from_secs(1), 1_024, Zeroizing::new([5; 32])))
+}
+
+fn assertion(claims: &Value) -> String {
+    let mut all = json!({"iss": "signer", "sub": "signer", "aud": ISSUER, "iat": NOW, "exp": NOW.saturating_add(60), "jti": "j1"});
+    all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
+    jose::sign("JWT", &all, &Arc::new(SigningKey::from_seed(&Zeroizing::new([8; 32])))).unwrap()
+}
+
+fn request_by_assertion(claims: &Value, members: &Value) -> Vec<u8> {
+    let mut payload =
+        json!({"grant_type": "client_credentials", "client_assertion_type": oauth::ASSERTION_TYPE, "client_assertion": assertion(claims)});
+    payload.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+    payload.to_string().into_bytes()
+}
+
+fn answer(reply: &Reply) -> Value {
+    serde_json::from_slice(&reply.payload).unwrap()
+}
+
 #[test]
 fn deny_assertion_without_support() {
     let (engine, _) = engine();
-    let payload = br#"{"grant_type":"client_credentials","client_assertion":"a.b.c"}"#;
-    assert_eq!(refusal(&send(&engine, "one", payload, |_| ()).decision), (ErrorCode::InvalidClient, Reason::UnsupportedAuthMethod));
+    let reply = send(&engine, "signer", &request_by_assertion(&json!({}), &json!({})), |_| ());
+    assert_eq!(refusal(&reply.decision), (ErrorCode::InvalidClient, Reason::UnsupportedAuthMethod));
+    let reply = send(&engine, "signer", b"{}", |request| request.operation = "nonce");
+    assert_eq!(refusal(&reply.decision), (ErrorCode::InvalidRequest, Reason::UnknownOperation));
+}
+
+#[test]
+fn an_assertion_serves_on_every_channel_and_in_both_formats() {
+    for channel in [Channel::Trusted, Channel::Untrusted] {
+        let reply =
+            send(&engine_with_assertions(), "signer", &request_by_assertion(&json!({}), &json!({})), |request| request.channel = channel);
+        assert!(reply.decision.is_accepted(), "{:?}", reply.decision);
+        let payload = serde_cbor::to_vec(&BTreeMap::from([(-65_537, serde_cbor::Value::Text(assertion(&json!({}))))])).unwrap();
+        let reply = send(&engine_with_assertions(), "signer", &payload, |request| {
+            request.channel = channel;
+            request.format = Format::Cbor;
+        });
+        assert!(reply.decision.is_accepted(), "{:?}", reply.decision);
+    }
+}
+
+#[test]
+fn a_request_delivered_twice_gets_its_answer_twice() {
+    let engine = engine_with_assertions();
+    let payload = request_by_assertion(&json!({}), &json!({"state": "1"}));
+    let first = send(&engine, "signer", &payload, |_| ());
+    let second = send(&engine, "signer", &payload, |_| ());
+    assert_eq!(second.decision, Decision::Repeated { accepted: true });
+    assert_eq!(first.payload, second.payload);
+    // The same assertion with another request around it.
+    let other = request_by_assertion(&json!({}), &json!({"state": "2"}));
+    assert_eq!(refusal(&send(&engine, "signer", &other, |_| ()).decision), (ErrorCode::InvalidClient, Reason::ReplayedAssertion));
+    // A refusal is repeated too.
+    let payload = request_by_assertion(&json!({"jti": "j2"}), &json!({"scope": "nonsense"}));
+    let first = send(&engine, "signer", &payload, |_| ());
+    let second = send(&engine, "signer", &payload, |_| ());
+    assert_eq!(refusal(&first.decision), (ErrorCode::InvalidScope, Reason::ScopeNotGranted));
+    assert_eq!((&second.payload, second.decision), (&first.payload, Decision::Repeated { accepted: false }));
+}
+
+#[test]
+fn deny_the_other_method() {
+    let engine = engine_with_assertions();
+    let payload = request_by_assertion(&json!({"iss": "one", "sub": "one"}), &json!({}));
+    assert_eq!(refusal(&send(&engine, "one", &payload, |_| ()).decision), (ErrorCode::InvalidClient, Reason::WrongAuthMethod));
+    let payload = br#"{"grant_type":"client_credentials","client_secret":"s"}"#;
+    assert_eq!(refusal(&send(&engine, "signer", payload, |_| ()).decision), (ErrorCode::InvalidClient, Reason::WrongAuthMethod));
+}
+
+#[test]
+fn a_device_without_a_clock_is_told_to_use_a_nonce() {
+    let engine = engine_with_assertions();
+    let nonce = |answer: &Value| answer["cnonce"].as_str().unwrap().to_owned();
+    let reply = send(&engine, "signer", br#"{"state":"1"}"#, |request| request.operation = "nonce");
+    let given = answer(&reply);
+    assert_eq!((&given["state"], reply.decision), (&json!("1"), Decision::NonceGiven));
+    assert!((30..=60).contains(&given["expires_in"].as_u64().unwrap()));
+    let timeless = |jti: &str, nonce: &str| request_by_assertion(&json!({"iat": 1, "exp": 61, "jti": jti, "nonce": nonce}), &json!({}));
+    assert!(send(&engine, "signer", &timeless("a", &nonce(&given)), |_| ()).decision.is_accepted());
+    // A used nonce in another assertion is a replay; one that was never given brings another.
+    let reply = send(&engine, "signer", &timeless("b", &nonce(&given)), |_| ());
+    assert_eq!(refusal(&reply.decision), (ErrorCode::InvalidClient, Reason::ReplayedAssertion));
+    let reply = send(&engine, "signer", &timeless("c", "none"), |_| ());
+    assert_eq!(refusal(&reply.decision), (ErrorCode::UseNonce, Reason::StaleNonce));
+    let told = answer(&reply);
+    assert_eq!(told["error"], "use_nonce");
+    assert_eq!(told["cnonce"], given["cnonce"], "the tests' entropy is always the same");
+    // Whoever asks gets one, client or not.
+    let stranger = send(&engine, "stranger", b"{}", |request| request.operation = "nonce");
+    assert_eq!(stranger.decision, Decision::NonceGiven);
+    let reply = send(&engine, "signer", b"[", |request| request.operation = "nonce");
+    assert_eq!(refusal(&reply.decision), (ErrorCode::InvalidRequest, Reason::Malformed));
 }
 
 #[test]
@@ -322,4 +424,32 @@ fn metadata_says_what_is_enabled() {
     assert_eq!(metadata["mqtt_request_topic"], "oauth2/v1/client/{client_id}/{operation}/{format}");
     let untrusted = serde_json::to_value(engine.metadata("oauth2/v1", Channel::Untrusted)).unwrap();
     assert_eq!(untrusted["token_endpoint_auth_methods_supported"], json!([]));
+    assert!(untrusted.get("token_endpoint_auth_signing_alg_values_supported").is_none());
+    for (channel, methods) in
+        [(Channel::Trusted, json!(["client_secret_post", "private_key_jwt"])), (Channel::Untrusted, json!(["private_key_jwt"]))]
+    {
+        let metadata = serde_json::to_value(engine_with_assertions().metadata("oauth2/v1", channel)).unwrap();
+        assert_eq!(metadata["token_endpoint_auth_methods_supported"], methods);
+        assert_eq!(metadata["token_endpoint_auth_signing_alg_values_supported"], json!(["EdDSA", "Ed25519"]));
+    }
+}
+
+#[test]
+fn a_password_is_a_secret_or_an_assertion() {
+    let engine = engine_with_assertions();
+    let (_, secret) = self::engine();
+    let connect = |client_id: &str, password: &str| {
+        let password = Secret::new(password.as_bytes().to_vec());
+        engine.authenticate_session(&client_id.parse().unwrap(), &password, NOW).map(|_| ()).map_err(|refusal| refusal.reason())
+    };
+    assert_eq!(connect("one", &secret), Ok(()));
+    assert_eq!(connect("signer", &assertion(&json!({}))), Ok(()));
+    assert_eq!(connect("signer", &assertion(&json!({}))), Err(Reason::ReplayedAssertion));
+    assert_eq!(connect("signer", &assertion(&json!({"jti": "j2", "rqh": "AA"}))), Err(Reason::WrongRequestBinding));
+    assert_eq!(connect("signer", &assertion(&json!({"jti": "j3", "nonce": "AA"}))), Err(Reason::StaleNonce));
+    assert_eq!(connect("signer", &secret), Err(Reason::WrongAuthMethod));
+    assert_eq!(connect("one", "."), Err(Reason::MalformedAssertion));
+    // What opened a session asks for no token.
+    let used = request_by_assertion(&json!({}), &json!({}));
+    assert_eq!(refusal(&send(&engine, "signer", &used, |_| ()).decision), (ErrorCode::InvalidClient, Reason::ReplayedAssertion));
 }

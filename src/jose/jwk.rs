@@ -27,6 +27,18 @@ impl Jwk {
         &self.kid
     }
 
+    /// Whether the 32 bytes are a public key that can be verified by: a point of the curve, and not one of small order, which would bind nobody.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        ed25519_dalek::VerifyingKey::from_bytes(&self.x).is_ok_and(|key| !key.is_weak())
+    }
+
+    /// The key with another `kid`, as its owner names it.
+    #[must_use]
+    pub fn with_kid(self, kid: String) -> Self {
+        Self { kid, ..self }
+    }
+
     /// The public key's 32 bytes.
     #[must_use]
     pub fn x(&self) -> &[u8; 32] {

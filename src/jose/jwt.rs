@@ -129,7 +129,7 @@ thread_local! {
     static SIGNING: RefCell<Option<Arc<SigningKey>>> = const { RefCell::new(None) };
 }
 
-fn install_provider() {
+pub(super) fn install_provider() {
     static PROVIDER: CryptoProvider =
         CryptoProvider { signer_factory: signer, verifier_factory: verifier, key_utils: KeyUtils::new_unimplemented() };
     static INSTALL: Once = Once::new();

@@ -224,6 +224,14 @@ impl Gateway {
                     "token issued"
                 );
             }
+            Decision::NonceGiven => {
+                // Anybody may ask, as often as they like: not a line worth keeping.
+                debug!(client_id, operation, outcome = "accepted", reason = "ok", duration_us, link, "nonce given");
+            }
+            Decision::Repeated { accepted } => {
+                let outcome = if *accepted { "accepted" } else { "rejected" };
+                info!(client_id, operation, outcome, reason = "repeated", duration_us, link, "request delivered twice, same answer");
+            }
             Decision::Refused(refusal) => {
                 let (error, reason) = (refusal.code().name(), refusal.reason().name());
                 info!(client_id, operation, outcome = "rejected", reason, duration_us, link, error, "request refused");

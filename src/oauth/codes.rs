@@ -62,6 +62,8 @@ codes! {
         ServerError = "server_error", -65_538;
         /// The audience is unknown, not allowed or cannot be told (RFC 8707 section 2).
         InvalidTarget = "invalid_target", -65_539;
+        /// The assertion must carry a nonce of the gateway, which comes with the answer; modelled on RFC 9449 section 8.
+        UseNonce = "use_nonce", -65_541;
     }
 }
 

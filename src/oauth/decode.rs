@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use zeroize::Zeroizing;
 
-use super::{ClientId, ErrorCode, Format, GrantType, Param, Reason, Refusal, ScopeSet, Secret};
+use super::{ClientId, ErrorCode, Format, GrantType, Param, Reason, Refusal, RequestDigest, ScopeSet, Secret};
 
 /// Levels of nesting below the request's own map; `req_cnf` with a COSE_Key needs two.
 const MAX_DEPTH: u8 = 8;
@@ -16,6 +16,9 @@ const MAX_PARAMS: usize = 32;
 const MAX_STATE: usize = 64;
 /// Bytes of `audience`.
 const MAX_AUDIENCE: usize = 255;
+
+/// The one `client_assertion_type` (RFC 7523 section 2.2).
+pub const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// A well-formed token request (RFC 6749 section 4.4.2). Not `Clone`: it is spent by authentication.
 #[must_use]
@@ -33,8 +36,8 @@ pub struct TokenRequest {
 pub enum ClientCredential {
     /// `client_secret` in the payload: `client_secret_post` of RFC 7591.
     Secret(Secret),
-    /// Nothing, or a method that is not served.
-    None,
+    /// `client_assertion` (RFC 7523 section 2.2): `private_key_jwt` of RFC 7591. Text, as it came, and what it can be bound to.
+    Assertion(Secret, RequestDigest),
 }
 
 impl TokenRequest {
@@ -95,6 +98,18 @@ pub fn decode_token_request(format: Format, payload: &[u8]) -> Result<TokenReque
         params.into_request(format, state)
     };
     build(params).map_err(|refusal| Box::new(MalformedRequest { refusal, state: state.clone().ok().flatten() }))
+}
+
+/// Decodes the payload of a nonce request, whose one parameter is `state`: that is returned.
+///
+/// # Errors
+/// `invalid_request` for anything malformed.
+pub fn decode_nonce_request(format: Format, payload: &[u8]) -> Result<Option<Box<str>>, Box<MalformedRequest>> {
+    let mut params = Params::default();
+    let read = read_params(format, payload, &mut params);
+    let state = params.state();
+    let checked = read.and_then(|()| state.clone());
+    checked.map_err(|refusal| Box::new(MalformedRequest { refusal, state: state.ok().flatten() }))
 }
 
 fn invalid(reason: Reason, param: Param, rule: &str) -> Refusal {
@@ -167,9 +182,26 @@ impl Params {
                 Err(Refusal::invalid_request(Reason::SeveralAuthMethods, "client_secret and client_assertion exclude each other"))
             }
             Some(secret) => Ok(ClientCredential::Secret(secret)),
-            None if assertion => Ok(ClientCredential::None),
-            None => Err(invalid(Reason::MissingParameter, Param::ClientSecret, "is required")),
+            None if assertion => self.assertion(format),
+            None => Err(Refusal::invalid_request(Reason::MissingParameter, "client_secret or client_assertion is required")),
         }
+    }
+
+    fn assertion(&self, format: Format) -> Result<ClientCredential, Refusal> {
+        match (format, self.text(Param::ClientAssertionType)?) {
+            (_, Some(ASSERTION_TYPE)) | (Format::Cbor, None) => {}
+            (Format::Json, None) => return Err(invalid(Reason::MissingParameter, Param::ClientAssertionType, "is required")),
+            // RFC 7521 section 4.2.1; the same for every client, so the text may help.
+            (_, Some(_)) => {
+                let text = "the client_assertion_type is not supported";
+                return Err(Refusal::new(ErrorCode::InvalidClient, Reason::UnsupportedAuthMethod, text));
+            }
+        }
+        let assertion =
+            self.text(Param::ClientAssertion)?.ok_or_else(|| invalid(Reason::MissingParameter, Param::ClientAssertion, "is required"))?;
+        let text = |param| self.text(param).ok().flatten();
+        let digest = RequestDigest::of(text(Param::Audience), text(Param::Scope), text(Param::ClientId));
+        Ok(ClientCredential::Assertion(Secret::new(assertion.as_bytes().to_vec()), digest))
     }
 
     fn scope(&self) -> Result<Option<ScopeSet>, Refusal> {
@@ -502,6 +534,43 @@ mod tests {
         assert_eq!(reason(json(text)), (ErrorCode::InvalidRequest, Reason::SeveralAuthMethods));
         let text = r#"{"grant_type":"client_credentials","client_secret":"s","req_cnf":{"jwk":{}}}"#;
         assert_eq!(reason(json(text)), (ErrorCode::UnsupportedPopKey, Reason::UnsupportedPopKey));
+    }
+
+    #[test]
+    fn reads_assertions() {
+        let text = format!(
+            r#"{{"grant_type":"client_credentials","scope":"b  a","client_assertion":"a.b.c","client_assertion_type":"{ASSERTION_TYPE}"}}"#
+        );
+        let request = json(&text.replace("b  a", "b a")).unwrap();
+        let ClientCredential::Assertion(assertion, digest) = request.credential() else { panic!("no assertion") };
+        assert_eq!(assertion.expose(), b"a.b.c");
+        // {9: "b a", -65537: "a.b.c"}; the scope as it stands
+        let request = cbor("a20963622061 3a00010000 65612e622e63".replace(' ', "").as_str()).unwrap();
+        let ClientCredential::Assertion(same, same_digest) = request.credential() else { panic!("no assertion") };
+        assert_eq!((same.expose(), same_digest), (assertion.expose(), digest));
+    }
+
+    #[test]
+    fn deny_half_an_assertion() {
+        let with = |members: &str| json(&format!(r#"{{"grant_type":"client_credentials",{members}}}"#));
+        let missing = (ErrorCode::InvalidRequest, Reason::MissingParameter);
+        assert_eq!(reason(with(r#""client_assertion":"a.b.c""#)), missing);
+        assert_eq!(reason(with(&format!(r#""client_assertion_type":"{ASSERTION_TYPE}""#))), missing);
+        let saml = r#""client_assertion":"a","client_assertion_type":"urn:ietf:params:oauth:client-assertion-type:saml2-bearer""#;
+        assert_eq!(reason(with(saml)), (ErrorCode::InvalidClient, Reason::UnsupportedAuthMethod));
+        let bytes = (ErrorCode::InvalidRequest, Reason::InvalidParameter);
+        assert_eq!(reason(cbor("a13a0001000041ff")), bytes, "a COSE_Sign1 is not served");
+    }
+
+    #[test]
+    fn nonce_requests_are_strict_too() {
+        let json = |text: &str| decode_nonce_request(Format::Json, text.as_bytes());
+        assert_eq!(json("{}").unwrap(), None);
+        assert_eq!(json(r#"{"state":"7","client_id":1}"#).unwrap().as_deref(), Some("7"));
+        assert_eq!(decode_nonce_request(Format::Cbor, b"\xa1\x18\x1c\x617").unwrap().as_deref(), Some("7"));
+        for text in ["", "[]", r#"{"state":7}"#, r#"{"state":"7","state":"7"}"#] {
+            assert_eq!(json(text).unwrap_err().refusal.code(), ErrorCode::InvalidRequest, "{text}");
+        }
     }
 
     #[test]

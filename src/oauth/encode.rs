@@ -1,14 +1,18 @@
 //! Answers to the wire. CBOR is deterministic (RFC 8949 section 4.2.1).
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::{Format, Param, Refusal, ScopeSet, TokenType};
+use super::{Format, Param, Refusal, ScopeSet, ServerNonce, TokenType};
 
 /// An answer of the token endpoint.
 #[derive(Debug, Clone, Copy)]
 pub enum Response<'a> {
     /// RFC 6749 section 5.1.
     Token(TokenResponse<'a>),
+    /// A nonce, by the name of RFC 9200 section 5.3.1 and with its lifetime.
+    Nonce(&'a ServerNonce),
     /// RFC 6749 section 5.2.
     Error(&'a Refusal),
 }
@@ -37,12 +41,16 @@ pub fn encode(format: Format, response: Response<'_>, state: Option<&str>) -> Ve
             members.push((Param::ExpiresIn, Member::Seconds(token.expires_in)));
             members.extend(token.scope.map(|scope| (Param::Scope, Member::Text(scope.to_string()))));
         }
+        Response::Nonce(nonce) => push_nonce(&mut members, nonce),
         Response::Error(refusal) => {
             members.push((Param::Error, Member::Code(refusal.code().name(), refusal.code().number())));
             if !refusal.description().is_empty() {
                 members.push((Param::ErrorDescription, Member::Text(refusal.description().to_owned())));
             }
             members.extend(refusal.retry_after().map(|seconds| (Param::RetryAfter, Member::Seconds(seconds.into()))));
+            if let Some(nonce) = refusal.nonce() {
+                push_nonce(&mut members, nonce);
+            }
         }
     }
     members.extend(state.map(|state| (Param::State, Member::Text(state.to_owned()))));
@@ -56,10 +64,17 @@ pub fn encode(format: Format, response: Response<'_>, state: Option<&str>) -> Ve
     }
 }
 
+fn push_nonce<'a>(members: &mut Vec<(Param, Member<'a>)>, nonce: &'a ServerNonce) {
+    members.push((Param::Cnonce, Member::Bytes(&nonce.value)));
+    members.push((Param::ExpiresIn, Member::Seconds(nonce.expires_in)));
+}
+
 enum Member<'a> {
     Text(String),
     /// Text in JSON, a byte string in CBOR.
     Opaque(&'a str),
+    /// Base64url in JSON, a byte string in CBOR.
+    Bytes(&'a [u8]),
     /// A word in JSON, a number in CBOR.
     Code(&'static str, i64),
     Seconds(u64),
@@ -82,6 +97,8 @@ impl Serialize for Members<'_> {
                 (_, Member::Text(text)) => map.serialize_value(text)?,
                 (Format::Json, Member::Opaque(text)) => map.serialize_value(text)?,
                 (Format::Cbor, Member::Opaque(text)) => map.serialize_value(serde_bytes::Bytes::new(text.as_bytes()))?,
+                (Format::Json, Member::Bytes(bytes)) => map.serialize_value(&URL_SAFE_NO_PAD.encode(bytes))?,
+                (Format::Cbor, Member::Bytes(bytes)) => map.serialize_value(serde_bytes::Bytes::new(bytes))?,
                 (Format::Json, Member::Code(name, _)) => map.serialize_value(name)?,
                 (Format::Cbor, Member::Code(_, number)) => map.serialize_value(number)?,
                 (_, Member::Seconds(seconds)) => map.serialize_value(seconds)?,
@@ -122,6 +139,20 @@ mod tests {
         assert!(hex(&bytes).ends_with("3a0001000105"));
         let value: serde_cbor::Value = serde_cbor::from_slice(&bytes).unwrap();
         assert_eq!(serde_cbor::to_vec(&value).unwrap(), bytes, "deterministic");
+    }
+
+    #[test]
+    fn a_nonce_is_text_in_json_and_bytes_in_cbor() {
+        let nonce = ServerNonce { value: [0xff; 24], expires_in: 45 };
+        let bytes = encode(Format::Cbor, Response::Nonce(&nonce), None);
+        assert_eq!(hex(&bytes), format!("a202182d18275818{}", "ff".repeat(24)));
+        let json = r#"{"cnonce":"________________________________","expires_in":45}"#;
+        assert_eq!(encode(Format::Json, Response::Nonce(&nonce), None), json.as_bytes());
+        let refusal = Refusal::use_nonce(Reason::StaleNonce, nonce);
+        let value: serde_cbor::Value = serde_cbor::from_slice(&encode(Format::Cbor, Response::Error(&refusal), None)).unwrap();
+        let serde_cbor::Value::Map(members) = value else { panic!("no map") };
+        assert_eq!(members[&serde_cbor::Value::Integer(30)], serde_cbor::Value::Integer(-65_541));
+        assert_eq!(members[&serde_cbor::Value::Integer(39)], serde_cbor::Value::Bytes(vec![0xff; 24]));
     }
 
     #[test]

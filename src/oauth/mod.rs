@@ -2,6 +2,7 @@
 //!
 //! Names nothing else of this crate. Parameter names stand in [`Param`]'s table alone.
 
+mod binding;
 mod codes;
 mod decode;
 mod encode;
@@ -9,10 +10,11 @@ mod params;
 mod refusal;
 mod words;
 
+pub use binding::RequestDigest;
 pub use codes::{ErrorCode, GrantType, TokenType};
-pub use decode::{ClientCredential, MalformedRequest, TokenRequest, decode_token_request};
+pub use decode::{ASSERTION_TYPE, ClientCredential, MalformedRequest, TokenRequest, decode_nonce_request, decode_token_request};
 pub use encode::{Response, TokenResponse, encode};
 pub use params::Param;
-pub use refusal::{Reason, Refusal};
+pub use refusal::{Reason, Refusal, ServerNonce};
 pub(crate) use words::word;
 pub use words::{ClientId, Format, InvalidWord, Operation, ResourceServerId, RoleName, ScopeSet, ScopeToken, Secret};

@@ -54,6 +54,34 @@ reasons! {
     UntrustedBroker = "untrusted_broker";
     /// No client has this id.
     UnknownClient = "unknown_client";
+    /// The client is registered for another authentication method.
+    WrongAuthMethod = "wrong_auth_method";
+    /// The assertion is no JWT, or its header or a claim has a form that is not accepted.
+    MalformedAssertion = "malformed_assertion";
+    /// The assertion's iss or sub is not the client id.
+    WrongAssertionSubject = "wrong_assertion_subject";
+    /// The assertion's aud is not the issuer identifier alone.
+    WrongAssertionAudience = "wrong_assertion_audience";
+    /// The assertion's signature is of none of the client's keys.
+    WrongSignature = "wrong_signature";
+    /// The assertion has expired.
+    AssertionExpired = "assertion_expired";
+    /// The assertion expires too far in the future.
+    AssertionTooLong = "assertion_too_long";
+    /// The assertion's iat or nbf is in the future.
+    AssertionNotYetValid = "assertion_not_yet_valid";
+    /// The assertion is older than this run of the gateway, which remembers no assertion from before.
+    AssertionBeforeStart = "assertion_before_start";
+    /// The assertion's nonce is not one of the gateway's, or has gone stale.
+    StaleNonce = "stale_nonce";
+    /// The assertion, or its nonce, was used before.
+    ReplayedAssertion = "replayed_assertion";
+    /// There is no room to remember another assertion.
+    ReplayMemoryFull = "replay_memory_full";
+    /// The client must bind its assertions to the request, and this one is not.
+    RequestNotBound = "request_not_bound";
+    /// The assertion is bound to another request.
+    WrongRequestBinding = "wrong_request_binding";
     /// The secret is not the client's.
     WrongSecret = "wrong_secret";
     /// The secret is the client's, but outside its period of validity.
@@ -87,13 +115,23 @@ pub struct Refusal {
     reason: Reason,
     description: Cow<'static, str>,
     retry_after: Option<u32>,
+    nonce: Option<ServerNonce>,
+}
+
+/// A nonce that the gateway gives out, for the `nonce` claim of one assertion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerNonce {
+    /// Its bytes; the claim is their base64url.
+    pub value: [u8; 24],
+    /// Seconds it serves from now.
+    pub expires_in: u64,
 }
 
 impl Refusal {
     /// A refusal with the text for `error_description`, which RFC 6749 limits to printable ASCII without `"` and `\`.
     #[must_use]
     pub fn new(code: ErrorCode, reason: Reason, description: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, reason, description: description.into(), retry_after: None }
+        Self { code, reason, description: description.into(), retry_after: None, nonce: None }
     }
 
     /// An `invalid_request`.
@@ -115,6 +153,21 @@ impl Refusal {
             retry_after: Some(retry_after),
             ..Self::new(ErrorCode::TemporarilyUnavailable, Reason::Overloaded, "too many requests are waiting")
         }
+    }
+
+    /// The memory of used assertions is full; the device may try again, with a new assertion, after `retry_after` seconds.
+    #[must_use]
+    pub fn replay_memory_full(retry_after: u32) -> Self {
+        Self {
+            retry_after: Some(retry_after),
+            ..Self::new(ErrorCode::TemporarilyUnavailable, Reason::ReplayMemoryFull, "too many assertions are in use")
+        }
+    }
+
+    /// The times of the assertion cannot be judged; a new one with this nonce can.
+    #[must_use]
+    pub fn use_nonce(reason: Reason, nonce: ServerNonce) -> Self {
+        Self { nonce: Some(nonce), ..Self::new(ErrorCode::UseNonce, reason, "the assertion must carry this nonce") }
     }
 
     /// A failure of the gateway itself.
@@ -145,5 +198,11 @@ impl Refusal {
     #[must_use]
     pub fn retry_after(&self) -> Option<u32> {
         self.retry_after
+    }
+
+    /// The nonce to use, with `use_nonce`.
+    #[must_use]
+    pub fn nonce(&self) -> Option<&ServerNonce> {
+        self.nonce.as_ref()
     }
 }

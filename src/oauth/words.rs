@@ -235,17 +235,20 @@ impl FromStr for Format {
 pub enum Operation {
     /// The token endpoint (RFC 6749 section 3.2).
     Token,
+    /// A nonce for the assertion of a device without a clock.
+    Nonce,
 }
 
 impl Operation {
     /// Every operation that is served.
-    pub const ALL: &'static [Operation] = &[Operation::Token];
+    pub const ALL: &'static [Operation] = &[Operation::Token, Operation::Nonce];
 
     /// The topic level.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Token => "token",
+            Self::Nonce => "nonce",
         }
     }
 }
@@ -254,7 +257,7 @@ impl FromStr for Operation {
     type Err = InvalidWord;
 
     fn from_str(text: &str) -> Result<Self, InvalidWord> {
-        Self::ALL.iter().copied().find(|operation| operation.as_str() == text).ok_or(InvalidWord::new("an operation", "token"))
+        Self::ALL.iter().copied().find(|operation| operation.as_str() == text).ok_or(InvalidWord::new("an operation", "token or nonce"))
     }
 }
 

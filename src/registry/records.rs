@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::error::RegistryError;
 use crate::clients::{Attributes, AuthMethod, Client, ClientSecret, SecretDigest, Status};
 use crate::clock::UnixTime;
+use crate::jose::Jwk;
 use crate::oauth::{RoleName, ScopeToken};
 use crate::policy::{Dialect, ResourceServer, ResourceServerId, Role, Scope, TokenFormat, TopicPermission};
 
@@ -128,6 +129,10 @@ pub(super) struct ClientV1 {
     scope: Vec<ScopeToken>,
     status: Status,
     secrets: Vec<SecretV1>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    keys: Vec<KeyV1>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    require_request_binding: bool,
     software_id: String,
     software_version: String,
     created_at: UnixTime,
@@ -157,6 +162,15 @@ struct SecretV1 {
     expires_at: Option<UnixTime>,
 }
 
+/// A public Ed25519 key.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyV1 {
+    kid: String,
+    #[serde(with = "serde_bytes")]
+    ed25519: [u8; 32],
+}
+
 impl Record for Client {
     const TREE: Tree = Tree::Clients;
     const KIND: &'static str = "client";
@@ -179,6 +193,8 @@ impl Record for Client {
             scope: self.scope.iter().cloned().collect(),
             status: self.status,
             secrets: self.secrets.iter().map(secret).collect(),
+            keys: self.jwks.iter().map(|key| KeyV1 { kid: key.kid().to_owned(), ed25519: *key.x() }).collect(),
+            require_request_binding: self.require_request_binding,
             software_id: self.software_id.clone(),
             software_version: self.software_version.clone(),
             created_at: self.created_at,
@@ -207,6 +223,8 @@ impl Record for Client {
             scope: stored.scope.into_iter().collect(),
             status: stored.status,
             secrets: stored.secrets.into_iter().map(secret).collect(),
+            jwks: stored.keys.into_iter().map(|key| Jwk::ed25519(&key.ed25519).with_kid(key.kid)).collect(),
+            require_request_binding: stored.require_request_binding,
             software_id: stored.software_id,
             software_version: stored.software_version,
             created_at: stored.created_at,

@@ -200,7 +200,7 @@ fn published_documents(site: &Site) {
     });
     assert_eq!(metadata["issuer"], "https://credgate.local");
     assert_eq!(metadata["grant_types_supported"], json!(["client_credentials"]));
-    assert_eq!(metadata["token_endpoint_auth_methods_supported"], json!(["client_secret_post"]));
+    assert_eq!(metadata["token_endpoint_auth_methods_supported"], json!(["client_secret_post", "private_key_jwt"]));
     let signed = credgate::jose::decode_unverified(metadata["signed_metadata"].as_str().unwrap()).unwrap().1;
     assert_eq!((&signed["iss"], &signed["scopes_supported"]), (&metadata["issuer"], &scopes));
     let keys = jwks(&device)["keys"].clone();
@@ -479,5 +479,9 @@ fn deny_several_auth_methods(site: &Site) {
     let ask = Ask::json("dev1", &secret, &json!({"client_assertion": "a.b.c"}));
     assert_refused(site, &device.request(&ask), "invalid_request", "several_auth_methods");
     let ask = Ask::raw("dev1", "json", br#"{"grant_type":"client_credentials","client_assertion":"a.b.c"}"#.to_vec());
+    assert_refused(site, &device.request(&ask), "invalid_request", "missing_parameter");
+    let saml = "urn:ietf:params:oauth:client-assertion-type:saml2-bearer";
+    let payload = json!({"grant_type": "client_credentials", "client_assertion": "a", "client_assertion_type": saml});
+    let ask = Ask::raw("dev1", "json", payload.to_string().into_bytes());
     assert_refused(site, &device.request(&ask), "invalid_client", "unsupported_auth_method");
 }

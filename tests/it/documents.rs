@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use credgate::clients::{Channel, Client, ClientSecret, ClientStore, SecretDigest};
+use credgate::clients::{Assertions, AuthMethod, Channel, Client, ClientSecret, ClientStore, SecretDigest};
 use credgate::clock::UnixTime;
 use credgate::endpoint::{Engine, Request, Settings};
 use credgate::jose::{KeyRing, SigningKey, decode_unverified};
@@ -16,6 +16,8 @@ use credgate::token::Lifetimes;
 use zeroize::Zeroizing;
 
 const NOW: UnixTime = UnixTime::from_secs(1_795_383_984);
+
+const SECOND_EXAMPLE: &str = "## 7. A worked example with an assertion";
 
 struct Example;
 
@@ -27,7 +29,15 @@ impl ClientStore for Example {
             secrets: vec![ClientSecret { digest, created_at: NOW, not_before: None, expires_at: None }],
             ..Client::new("dev1".parse().unwrap(), NOW)
         };
-        (*id == client.client_id).then(|| Arc::new(client))
+        // The second key of RFC 8032 section 7.1.
+        let key = Client {
+            client_id: "dev2".parse().unwrap(),
+            token_endpoint_auth_method: AuthMethod::PrivateKeyJwt,
+            secrets: Vec::new(),
+            jwks: vec![serde_json::from_str(&blocks("docs/protocol.md", SECOND_EXAMPLE, "json")[0]).unwrap()],
+            ..client.clone()
+        };
+        [client, key].into_iter().find(|client| *id == client.client_id).map(Arc::new)
     }
 }
 
@@ -50,13 +60,21 @@ impl PolicyStore for Example {
     }
 }
 
-fn answer(format: Format, payload: &[u8]) -> Vec<u8> {
+fn engine() -> Engine {
     let seed = URL_SAFE_NO_PAD.decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A").unwrap();
     let key = SigningKey::from_seed(&Zeroizing::new(seed.try_into().unwrap()));
     let settings =
         Settings { issuer: "https://as.example".into(), lifetimes: Lifetimes { default: 300, maximum: 3_600 }, max_payload: 8_192 };
-    let engine = Engine::new(settings, Arc::new(Example), Arc::new(Example), KeyRing::new(Arc::new(key), Vec::new()));
-    let client_id = "dev1".parse().unwrap();
+    let assertions = Assertions::new("https://as.example".into(), UnixTime::from_secs(1), 1_024, Zeroizing::new([1; 32]));
+    Engine::new(settings, Arc::new(Example), Arc::new(Example), KeyRing::new(Arc::new(key), Vec::new())).with_assertions(assertions)
+}
+
+fn answer(format: Format, payload: &[u8]) -> Vec<u8> {
+    answer_of(&engine(), "dev1", format, payload)
+}
+
+fn answer_of(engine: &Engine, client_id: &str, format: Format, payload: &[u8]) -> Vec<u8> {
+    let client_id = client_id.parse().unwrap();
     let request = Request { client_id: &client_id, operation: "token", format, payload, channel: Channel::Trusted, envelope: Ok(()) };
     engine.handle(&request, NOW, [3; 16]).payload
 }
@@ -95,4 +113,24 @@ fn the_worked_example_of_the_protocol_holds() {
     assert_eq!(hex(&answer(Format::Cbor, &unhex(request))), hex(&unhex(accepted)));
     let wrong = unhex(&hex(&unhex(request)).replace(&hex(b"s3cr3t"), &hex(b"wrong!")));
     assert_eq!(hex(&answer(Format::Cbor, &wrong)), hex(&unhex(rejected)));
+}
+
+#[test]
+fn the_worked_example_with_an_assertion_holds() {
+    let json = blocks("docs/protocol.md", SECOND_EXAMPLE, "json");
+    let cbor = blocks("docs/protocol.md", SECOND_EXAMPLE, "hex");
+    let [_, header, claims, request, accepted, rejected] = json.as_slice() else { panic!("six JSON blocks, not {}", json.len()) };
+    let members: serde_json::Value = serde_json::from_str(request).unwrap();
+    let (found_header, found_claims) = decode_unverified(members["client_assertion"].as_str().unwrap()).unwrap();
+    assert_eq!(found_header, serde_json::from_str::<serde_json::Value>(header).unwrap());
+    assert_eq!(found_claims, serde_json::from_str::<serde_json::Value>(claims).unwrap());
+    let engine_of_json = engine();
+    let answered = |payload: &str| String::from_utf8(answer_of(&engine_of_json, "dev2", Format::Json, payload.as_bytes())).unwrap();
+    assert_eq!(&answered(request), accepted);
+    assert_eq!(&answered(request), accepted, "delivered twice");
+    assert_eq!(&answered(&request.replace("\"scope\":\"telemetry:write\",", "")), rejected);
+
+    let token = serde_json::from_str::<serde_json::Value>(accepted).unwrap()["access_token"].as_str().unwrap().to_owned();
+    let answer = hex(&answer_of(&engine(), "dev2", Format::Cbor, &unhex(&cbor[0])));
+    assert!(answer.contains(&hex(token.as_bytes())), "{answer}");
 }

@@ -40,7 +40,7 @@ fn roles(names: &[&str]) -> impl Fn(&mut Client) {
 fn issued(decision: &Decision) -> (&str, &str, u64) {
     match decision {
         Decision::Issued { audience, scope, lifetime, .. } => (audience, scope, *lifetime),
-        Decision::Refused(refusal) => panic!("{refusal:?}"),
+        other => panic!("{other:?}"),
     }
 }
 

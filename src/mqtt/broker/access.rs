@@ -10,7 +10,6 @@ use mqtt5::packet::connect::ConnectPacket;
 use mqtt5::protocol::v5::reason_codes::ReasonCode;
 use tracing::info;
 
-use crate::clients::authenticate_session;
 use crate::mqtt::gateway::{Gateway, LinkKind};
 use crate::mqtt::topics::Topics;
 use crate::oauth::{ClientId, Reason, Secret};
@@ -40,7 +39,10 @@ impl Access {
         };
         let client_id: ClientId = username.parse().map_err(|_| bad_credentials(Reason::UnknownClient.name()))?;
         let clients = self.gateway.engine().clients();
-        authenticate_session(&client_id, &Secret::new(password.clone()), clients, self.gateway.now())
+        let password = Secret::new(password.clone());
+        self.gateway
+            .engine()
+            .authenticate_session(&client_id, &password, self.gateway.now())
             .map_err(|refusal| bad_credentials(refusal.reason().name()))?;
 
         let is_client = |identifier: &str| identifier.parse().is_ok_and(|id| clients.client(&id).is_some());

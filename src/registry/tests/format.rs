@@ -1,5 +1,6 @@
 //! Version 1 of each record, byte for byte. A registry in the field holds these bytes: a change here needs a new version.
 
+use crate::clients::AuthMethod;
 use crate::policy::Dialect;
 
 use super::records::{Meta, Record, decode, encode};
@@ -61,6 +62,21 @@ fn version_1_of_a_role() {
         role("pump", "a b"),
         "8201a46b6465736372697074696f6e6d576861742070756d707320646f6573636f706582616161626a637265617465645f61741a6b0362\
          b06a757064617465645f61741a6b0362b0",
+    );
+}
+
+#[test]
+fn version_1_of_a_client_with_a_key() {
+    let mut record = Client { token_endpoint_auth_method: AuthMethod::PrivateKeyJwt, require_request_binding: true, ..client("dev-1") };
+    record.secrets.clear();
+    record.jwks = vec![crate::jose::Jwk::ed25519(&[7; 32]).with_kid("k1".to_owned())];
+    check(
+        record,
+        "8201ab6b636c69656e745f6e616d656650756d702037781a746f6b656e5f656e64706f696e745f617574685f6d6574686f646f70726976\
+         6174655f6b65795f6a77746573636f7065806673746174757366616374697665677365637265747380646b65797381a2636b6964626b31\
+         67656432353531395820070707070707070707070707070707070707070707070707070707070707070777726571756972655f72657175\
+         6573745f62696e64696e67f56b736f6674776172655f69646470756d7070736f6674776172655f76657273696f6e63312e326a63726561\
+         7465645f61741a6b0362b06a757064617465645f61741a6b0362b0",
     );
 }
 

@@ -30,6 +30,8 @@ fn client(id: &str) -> Client {
     Client {
         client_name: "Pump 7".into(),
         secrets: vec![secret],
+        jwks: Vec::new(),
+        require_request_binding: false,
         software_id: "pump".into(),
         software_version: "1.2".into(),
         ..Client::new(id.parse().unwrap(), NOW)

@@ -1,0 +1,84 @@
+//! A file with the public keys of a client: a JWK or a JWK Set (RFC 7517).
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{CliError, Exit};
+use crate::jose::{CompactJws, Jwk};
+
+/// Bytes of a file that is read; four keys are far below.
+const MAX_FILE: usize = 65_536;
+/// The members that make a JWK private or secret (RFC 7518 section 6), whatever its kind.
+const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+
+/// Reads the keys. None is left out: one that cannot serve is an error.
+pub(super) fn read(path: &Path) -> Result<Vec<Jwk>, CliError> {
+    let content = std::fs::read(path)
+        .map_err(|error| CliError::new(Exit::NoInput, "jwk_file", format!("{} cannot be read", path.display())).because(&error))?;
+    parse(&content).map_err(|fault| {
+        CliError::new(Exit::Data, "jwk_file", format!("{}: {fault}", path.display())).with_help(
+            "a public Ed25519 key is wanted, as `credgate device keygen` prints it: {\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"...\"}",
+        )
+    })
+}
+
+fn parse(content: &[u8]) -> Result<Vec<Jwk>, String> {
+    if content.len() > MAX_FILE {
+        return Err("the file is too large for a few keys".into());
+    }
+    // serde_json's own words could quote a private key.
+    let document: Value = serde_json::from_slice(content).map_err(|_| "not JSON")?;
+    let keys = match document.get("keys") {
+        Some(Value::Array(keys)) => keys.as_slice(),
+        Some(_) => return Err("the member keys is not an array".into()),
+        None => std::slice::from_ref(&document),
+    };
+    if keys.is_empty() {
+        return Err("there is no key in it".into());
+    }
+    keys.iter().map(key).collect()
+}
+
+fn key(value: &Value) -> Result<Jwk, String> {
+    if let Some(member) = PRIVATE.iter().find(|member| value.get(**member).is_some()) {
+        return Err(format!("a key has the private member {member}: take it out, and hand a private key to nobody, the gateway included"));
+    }
+    let text = |name: &str| value.get(name).and_then(Value::as_str);
+    if value.get("use").is_some() && text("use") != Some("sig") {
+        return Err("a key has a use other than sig".into());
+    }
+    if value.get("alg").is_some() && !text("alg").is_some_and(|alg| CompactJws::ALGORITHMS.contains(&alg)) {
+        return Err(format!("a key has an alg other than {}", CompactJws::ALGORITHMS.join(" or ")));
+    }
+    serde_json::from_value(value.clone()).map_err(|error| format!("a key cannot be used: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const X: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+
+    #[test]
+    fn reads_a_key_and_a_set() {
+        let one = format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{X}"}}"#);
+        assert_eq!(parse(one.as_bytes()).unwrap()[0].kid(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+        let named = format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{X}","kid":"k1","use":"sig","alg":"EdDSA"}}"#);
+        let keys = parse(format!(r#"{{"keys":[{one},{named}]}}"#).as_bytes()).unwrap();
+        assert_eq!(keys.iter().map(Jwk::kid).collect::<Vec<_>>(), ["kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k", "k1"]);
+    }
+
+    #[test]
+    fn deny_private_and_foreign_keys() {
+        let with = |member: &str| parse(format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{X}",{member}}}"#).as_bytes());
+        let private = with(r#""d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A""#).unwrap_err();
+        assert!(private.contains("private") && !private.contains("nWGx"), "{private}");
+        for member in [r#""use":"enc""#, r#""use":7"#, r#""alg":"ES256""#, r#""alg":null"#, r#""k":"AA""#] {
+            assert!(with(member).is_err(), "{member}");
+        }
+        for text in ["", "{}", "[]", r#"{"keys":[]}"#, r#"{"keys":{}}"#, r#"{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}"#] {
+            assert!(parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Client authentication by signed assertion: `private_key_jwt` (RFC 7523 as updated, protocol section 3).
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use super::nonce::Nonces;
+use super::replay::{Once, ReplayMemory, Use};
+use super::{AuthMethod, Client, ClientStore, MAX_KEYS, Status};
+use crate::clock::UnixTime;
+use crate::jose::{CompactJws, Jwk};
+use crate::oauth::{ClientId, Reason, Refusal, RequestDigest, Secret, ServerNonce};
+
+/// Seconds that an assertion may have before it.
+const MAX_LIFETIME: u64 = 300;
+/// Bytes of a `jti`.
+const MAX_JTI: usize = 128;
+/// The `typ` values accepted, beside none.
+const TYPES: [&str; 2] = ["JWT", "client-authentication+jwt"];
+
+/// Judges assertions, and remembers those that were used.
+pub struct Assertions {
+    issuer: String,
+    started_at: UnixTime,
+    replay: ReplayMemory,
+    nonces: Nonces,
+    /// Verified by where a client or a key is missing, so that nothing shows by the work. Never accepted.
+    decoy: Jwk,
+}
+
+/// Why an assertion does not serve.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The refusal to answer with.
+    Refused(Refusal),
+    /// One with a nonce would serve.
+    UseNonce(Reason),
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+fn refused(reason: Reason) -> Fault {
+    Fault::Refused(Refusal::invalid_client(reason))
+}
+
+/// The claims that count (RFC 7523 section 3); others are ignored.
+#[derive(Deserialize)]
+struct Claims {
+    iss: String,
+    sub: String,
+    aud: Audience,
+    exp: NumericDate,
+    #[serde(default)]
+    nbf: Option<NumericDate>,
+    #[serde(default)]
+    iat: Option<NumericDate>,
+    jti: String,
+    #[serde(default)]
+    nonce: Option<String>,
+    #[serde(default)]
+    rqh: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Array([String; 1]),
+}
+
+impl Audience {
+    fn is(&self, issuer: &str) -> bool {
+        match self {
+            Self::One(aud) | Self::Array([aud]) => aud == issuer,
+        }
+    }
+}
+
+/// RFC 7519 section 2: a fraction is allowed, and of no use here.
+#[derive(Deserialize, Clone, Copy)]
+#[serde(try_from = "serde_json::Number")]
+struct NumericDate(UnixTime);
+
+impl TryFrom<serde_json::Number> for NumericDate {
+    type Error = &'static str;
+
+    fn try_from(number: serde_json::Number) -> Result<Self, &'static str> {
+        // From a float `as` saturates; what is no number or negative was sorted out before.
+        let whole = |seconds: f64| (seconds >= 0.0).then_some(seconds as u64);
+        let seconds = number.as_u64().or_else(|| number.as_f64().and_then(whole)).ok_or("no time since the epoch")?;
+        Ok(Self(UnixTime::from_secs(seconds)))
+    }
+}
+
+/// What the times of an assertion come to.
+struct Timing<'a> {
+    /// What is used up.
+    once: Once<'a>,
+    /// From then on it is of no use to anybody.
+    until: UnixTime,
+    fault: Option<Fault>,
+}
+
+impl Assertions {
+    /// `issuer` is the only audience accepted; `capacity` bounds the assertions remembered; `nonce_key` must be fresh random bytes.
+    ///
+    /// Nothing is known of assertions used before `started_at`, so those made by then are not accepted.
+    #[must_use]
+    pub fn new(issuer: String, started_at: UnixTime, capacity: usize, nonce_key: Zeroizing<[u8; 32]>) -> Self {
+        // The public key of RFC 8032 section 7.1, TEST 1024.
+        const DECOY: [u8; 32] = [
+            0x27, 0x81, 0x17, 0xfc, 0x14, 0x4c, 0x72, 0x34, 0x0f, 0x67, 0xd0, 0xf2, 0x31, 0x6e, 0x83, 0x86, 0xce, 0xff, 0xbf, 0x2b, 0x24,
+            0x28, 0xc9, 0xc5, 0x1f, 0xef, 0x7c, 0x59, 0x7f, 0x1d, 0x42, 0x6e,
+        ];
+        Self { issuer, started_at, replay: ReplayMemory::new(capacity), nonces: Nonces::new(nonce_key), decoy: Jwk::ed25519(&DECOY) }
+    }
+
+    /// A nonce for that client, whether it exists or not; stores nothing. `entropy` must be fresh random bytes.
+    #[must_use]
+    pub fn nonce(&self, client_id: &ClientId, now: UnixTime, entropy: &[u8; 16]) -> ServerNonce {
+        self.nonces.issue(client_id, now, entropy)
+    }
+
+    /// The client of a session, if the assertion is its own and serves now, as at CONNECT on the embedded broker. It is used up.
+    ///
+    /// # Errors
+    /// `invalid_client`, with the same text and the same work for every reason: there is no way to hand over a nonce.
+    pub fn authenticate_session(
+        &self,
+        id: &ClientId,
+        assertion: &Secret,
+        store: &dyn ClientStore,
+        now: UnixTime,
+    ) -> Result<Arc<Client>, Refusal> {
+        self.authenticate(id, assertion, None, store, now).map_err(|fault| match fault {
+            Fault::Refused(refusal) => refusal,
+            Fault::UseNonce(reason) => Refusal::invalid_client(reason),
+        })
+    }
+
+    /// The client, if the assertion is its own and serves now. `request` is what the assertion came with; `None` at CONNECT.
+    pub(super) fn authenticate(
+        &self,
+        id: &ClientId,
+        assertion: &Secret,
+        request: Option<&RequestDigest>,
+        store: &dyn ClientStore,
+        now: UnixTime,
+    ) -> Result<Arc<Client>, Fault> {
+        let malformed = || refused(Reason::MalformedAssertion);
+        // What stands in the text is judged first: that is the same for every client and shows nothing of any.
+        let text = std::str::from_utf8(assertion.expose()).map_err(|_| malformed())?;
+        let jws = CompactJws::parse(text).map_err(|_| malformed())?;
+        if jws.typ().is_some_and(|typ| !TYPES.iter().any(|known| known.eq_ignore_ascii_case(typ))) {
+            return Err(malformed());
+        }
+        let claims: Claims = serde_json::from_slice(jws.payload()).map_err(|_| malformed())?;
+        if !(1..=MAX_JTI).contains(&claims.jti.len()) {
+            return Err(malformed());
+        }
+        if claims.iss != id.as_str() || claims.sub != id.as_str() {
+            return Err(refused(Reason::WrongAssertionSubject));
+        }
+        if !claims.aud.is(&self.issuer) {
+            return Err(refused(Reason::WrongAssertionAudience));
+        }
+
+        let found = store.client(id);
+        let genuine = self.is_genuine(&jws, found.as_deref());
+        let client = match found {
+            None => return Err(refused(Reason::UnknownClient)),
+            Some(client) if client.token_endpoint_auth_method != AuthMethod::PrivateKeyJwt => return Err(refused(Reason::WrongAuthMethod)),
+            Some(_) if !genuine => return Err(refused(Reason::WrongSignature)),
+            Some(client) => client,
+        };
+        // It is used up from here on, whatever the answer is. What has no time left needs no remembering.
+        let timing = self.judge(id, &claims, now);
+        let used = if timing.until > now { self.replay.try_use(id, timing.once, timing.until, now) } else { Use::First };
+        match client.status {
+            Status::Active if client.is_valid_at(now) => {}
+            Status::Active => return Err(refused(Reason::ClientNotValidNow)),
+            Status::Suspended => return Err(refused(Reason::SuspendedClient)),
+            Status::Blocked => return Err(refused(Reason::BlockedClient)),
+        }
+        match used {
+            Use::First => {}
+            Use::Again => return Err(refused(Reason::ReplayedAssertion)),
+            Use::NoRoom { retry_after } => return Err(Refusal::replay_memory_full(retry_after).into()),
+        }
+        if let Some(fault) = timing.fault {
+            return Err(fault);
+        }
+        match (claims.rqh, request) {
+            (None, Some(_)) if client.require_request_binding => Err(refused(Reason::RequestNotBound)),
+            (None, _) => Ok(client),
+            (Some(bound), Some(request)) if bound == request.to_text() => Ok(client),
+            // At CONNECT there is no request: an assertion made for one is not for that.
+            (Some(_), _) => Err(refused(Reason::WrongRequestBinding)),
+        }
+    }
+
+    /// Costs one verification with a `kid` and [`MAX_KEYS`] without, whatever keys there are.
+    fn is_genuine(&self, jws: &CompactJws<'_>, client: Option<&Client>) -> bool {
+        let keys = client.map(|client| client.jwks.as_slice()).unwrap_or_default();
+        let verify = |key: Option<&Jwk>| {
+            #[cfg(test)]
+            super::secret::work::count(|done| &mut done.verifications);
+            jws.verify(key.unwrap_or(&self.decoy)) & key.is_some()
+        };
+        match jws.kid() {
+            Some(kid) => verify(keys.iter().find(|key| key.kid() == kid)),
+            None => (0..MAX_KEYS).fold(false, |genuine, slot| verify(keys.get(slot)) | genuine),
+        }
+    }
+
+    fn judge<'a>(&self, id: &ClientId, claims: &'a Claims, now: UnixTime) -> Timing<'a> {
+        if let Some(nonce) = &claims.nonce {
+            let end = self.nonces.end(id, nonce, now);
+            let fault = end.is_none().then_some(Fault::UseNonce(Reason::StaleNonce));
+            return Timing { once: Once::Nonce(nonce), until: end.unwrap_or(now), fault };
+        }
+        let (exp, starts) = (claims.exp.0, [claims.iat, claims.nbf]);
+        // Without iat it may be as old as its end allows.
+        let made = claims.iat.map_or(UnixTime::from_secs(exp.as_secs().saturating_sub(MAX_LIFETIME)), |iat| iat.0);
+        let fault = if exp <= now {
+            Some(refused(Reason::AssertionExpired))
+        } else if exp > now.saturating_add(MAX_LIFETIME) {
+            Some(refused(Reason::AssertionTooLong))
+        } else if starts.into_iter().flatten().any(|start| start.0 > now) {
+            Some(Fault::UseNonce(Reason::AssertionNotYetValid))
+        } else if made <= self.started_at {
+            Some(Fault::UseNonce(Reason::AssertionBeforeStart))
+        } else {
+            None
+        };
+        // Nobody can fill the memory with what lives longer than is allowed.
+        let until = if exp > now.saturating_add(MAX_LIFETIME) { now } else { exp };
+        Timing { once: Once::Jti(&claims.jti), until, fault }
+    }
+}
+
+#[cfg(test)]
+mod tests;

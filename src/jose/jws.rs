@@ -1,0 +1,135 @@
+//! A compact JWS (RFC 7515) from outside: taken apart first, then verified by a key that the caller chooses.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, DecodingKey, crypto};
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny};
+
+use super::jwt::install_provider;
+use super::{Jwk, JwtError};
+
+/// Names of the one algorithm: RFC 8037's, which most libraries write, and RFC 9864's.
+const ALGORITHMS: [&str; 2] = ["EdDSA", "Ed25519"];
+
+/// A compact JWS whose header is understood. Nothing is verified until [`CompactJws::verify`] says so.
+#[derive(Debug)]
+pub struct CompactJws<'a> {
+    header: Header,
+    message: &'a str,
+    signature: &'a str,
+    payload: Vec<u8>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Header {
+    alg: String,
+    #[serde(default)]
+    typ: Option<String>,
+    #[serde(default)]
+    kid: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    crit: bool,
+}
+
+/// A member counts even if it is null.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(deserializer).map(|_| true)
+}
+
+impl<'a> CompactJws<'a> {
+    /// The algorithms that [`CompactJws::verify`] knows.
+    pub const ALGORITHMS: &'static [&'static str] = &ALGORITHMS;
+
+    /// Takes a JWS apart.
+    ///
+    /// # Errors
+    /// If it is not three base64url parts with a JSON header, if it has a `crit` member (RFC 7515 section 4.1.11: nothing it could name is understood),
+    /// or an algorithm that no key has.
+    pub fn parse(text: &'a str) -> Result<Self, JwtError> {
+        let (message, signature) = text.rsplit_once('.').ok_or(JwtError::Malformed)?;
+        let (header, payload) = message.split_once('.').ok_or(JwtError::Malformed)?;
+        let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| JwtError::Malformed);
+        let header: Header = serde_json::from_slice(&decode(header)?).map_err(|_| JwtError::Malformed)?;
+        if header.crit {
+            return Err(JwtError::Header("a crit member".into()));
+        }
+        if !ALGORITHMS.contains(&header.alg.as_str()) {
+            return Err(JwtError::Header("an alg that is not accepted".into()));
+        }
+        // A third dot would stand in the payload, where base64url has none.
+        Ok(Self { header, message, signature, payload: decode(payload)? })
+    }
+
+    /// The header's `typ`.
+    #[must_use]
+    pub fn typ(&self) -> Option<&str> {
+        self.header.typ.as_deref()
+    }
+
+    /// The header's `kid`: a hint, as everything in a header.
+    #[must_use]
+    pub fn kid(&self) -> Option<&str> {
+        self.header.kid.as_deref()
+    }
+
+    /// The payload, as it is.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    /// Whether the signature is that of `key`, by the key's own algorithm: one strict Ed25519 verification.
+    #[must_use]
+    pub fn verify(&self, key: &Jwk) -> bool {
+        install_provider();
+        crypto::verify(self.signature, self.message.as_bytes(), &DecodingKey::from_ed_der(key.x()), Algorithm::EdDSA).unwrap_or(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn jws(header: &str) -> String {
+        format!("{}.e30.AA", URL_SAFE_NO_PAD.encode(header))
+    }
+
+    #[test]
+    fn verifies_the_vector_of_rfc_8037() {
+        let key: Jwk = serde_json::from_str(r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#).unwrap();
+        let text = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.\
+                    hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
+        let parsed = CompactJws::parse(text).unwrap();
+        assert_eq!(parsed.payload(), b"Example of Ed25519 signing");
+        assert!(parsed.verify(&key));
+        assert!(!parsed.verify(&Jwk::ed25519(&[1; 32])));
+        assert!(!CompactJws::parse(&text.replace("RXhh", "RXhi")).unwrap().verify(&key));
+        assert!(!CompactJws::parse(&text.replace("hgyY", "igyY")).unwrap().verify(&key));
+        assert!(
+            !CompactJws::parse(text.rsplit_once('.').map(|(message, _)| format!("{message}.AA")).unwrap().as_str()).unwrap().verify(&key)
+        );
+    }
+
+    #[test]
+    fn deny_what_is_no_jws() {
+        assert!(CompactJws::parse(&jws(r#"{"alg":"EdDSA","typ":"JWT","kid":"k"}"#)).is_ok());
+        for text in ["", ".", "..", "a.b", "a.b.c.d", "!.!.!"] {
+            assert!(CompactJws::parse(text).is_err(), "{text}");
+        }
+        for header in [
+            r#"{"alg":"none"}"#,
+            r#"{"alg":"HS256"}"#,
+            r#"{"alg":"ES256"}"#,
+            r#"{"alg":"eddsa"}"#,
+            r#"{"typ":"JWT"}"#,
+            r#"{"alg":"EdDSA","crit":["b64"],"b64":false}"#,
+            r#"{"alg":"EdDSA","crit":null}"#,
+            r#"{"alg":"EdDSA","alg":"EdDSA"}"#,
+            r#"{"alg":"EdDSA","kid":7}"#,
+            "[]",
+        ] {
+            assert!(CompactJws::parse(&jws(header)).is_err(), "{header}");
+        }
+    }
+}
