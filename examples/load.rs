@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 use credgate::config::read_private;
-use credgate::device::{DeviceOptions, MqttVersion, Session, TokenQuery};
+use credgate::device::{Credential, DeviceOptions, MqttVersion, Session, TokenQuery};
 use credgate::mqtt::{QoS, Topics};
 use credgate::oauth::{self, ClientId, Format, Response, Secret, TokenResponse, TokenType};
 use credgate::tls;
@@ -180,7 +180,7 @@ async fn load<'a>(args: &Arc<Args>, credentials: impl ExactSizeIterator<Item = &
             version: MqttVersion::V5,
             topics: args.topic_prefix.clone(),
             client_id: client_id.clone(),
-            secret: Secret::new(secret.clone().into_bytes()),
+            credential: Credential::Secret(Secret::new(secret.clone().into_bytes())),
             mqtt_client_id: None,
             qos: if args.qos == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce },
             timeout: TIMEOUT,

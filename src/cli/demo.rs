@@ -21,7 +21,7 @@ use crate::admin::{Administrator, Answer, Command, NewClient, NewResourceServer,
 use crate::clock::UnixTime;
 use crate::config::{Config, ConfigFile, LogFormat, LogSection};
 use crate::daemon::Daemon;
-use crate::device::{self, DeviceOptions, MqttVersion, Session, TokenQuery};
+use crate::device::{self, Credential, DeviceOptions, MqttVersion, Session, TokenQuery};
 use crate::jose;
 use crate::mqtt::{QoS, Topics};
 use crate::oauth::{ClientId, Format, Operation, Secret};
@@ -247,7 +247,7 @@ impl<'a> Stage<'a> {
             version,
             topics: self.topics.clone(),
             client_id: self.client_id.clone(),
-            secret: Secret::new(self.secret.to_vec()),
+            credential: Credential::Secret(Secret::new(self.secret.to_vec())),
             mqtt_client_id: None,
             qos: QoS::AtLeastOnce,
             timeout: TIMEOUT,

@@ -1,6 +1,6 @@
 //! `credgate device`: the reference device client on the command line.
 
-use std::io::{Write as _, stderr, stdout};
+use std::io::{self, Write as _, stderr, stdout};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
@@ -10,10 +10,10 @@ use rustls::pki_types::ServerName;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{CliError, Exit};
+use super::{CliError, Exit, device_key};
 use crate::clock::UnixTime;
 use crate::config::{PrivateFileError, read_private};
-use crate::device::{ConnectProblem, DeviceError, DeviceOptions, MqttVersion, Session, TokenAnswer, TokenQuery};
+use crate::device::{ConnectProblem, Credential, DeviceError, DeviceKey, DeviceOptions, MqttVersion, Session, TokenAnswer, TokenQuery};
 use crate::jose;
 use crate::mqtt::{QoS, Topics};
 use crate::oauth::{ClientId, ErrorCode, Format, Param, ScopeSet, Secret};
@@ -34,13 +34,21 @@ pub struct Args {
 enum Command {
     /// Ask the gateway for an access token and print it.
     Token(Box<TokenArgs>),
+    /// Make a key for signed assertions; print its public half, for `credgate client add --jwk-file`.
+    Keygen {
+        /// New file for the private key (mode 0600, PKCS#8 PEM).
+        #[arg(long, value_name = "FILE")]
+        key_file: PathBuf,
+    },
 }
 
 /// Asks for a token over MQTT and TLS.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "The client secret comes from --secret-file or from the environment variable CREDGATE_CLIENT_SECRET, never from an argument.\n\n\
-    Example:\n  credgate device token --broker mqtts://gateway.local --ca-file ca.crt --client-id dev1 --secret-file dev1.secret"
+    after_help = "The client secret comes from --secret-file or from the environment variable CREDGATE_CLIENT_SECRET, never from an argument.\n\
+    With --key-file there is none: the device signs an assertion.\n\n\
+    Examples:\n  credgate device token --broker mqtts://gateway.local --ca-file ca.crt --client-id dev1 --secret-file dev1.secret\n  \
+    credgate device token --broker mqtts://gateway.local --ca-file ca.crt --client-id dev2 --key-file dev2.pem --issuer https://gateway.local"
 )]
 struct TokenArgs {
     /// The broker that carries the requests; the port is 8883 if it has none.
@@ -55,6 +63,18 @@ struct TokenArgs {
     /// File that holds the client secret and nothing else.
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
+    /// File with the device's private key (Ed25519, PKCS#8 PEM): it signs an assertion and has no client secret.
+    #[arg(long, value_name = "FILE", requires = "issuer", conflicts_with = "secret_file")]
+    key_file: Option<PathBuf>,
+    /// The gateway's issuer identifier, for which the assertion is made.
+    #[arg(long, value_name = "URL", requires = "key_file")]
+    issuer: Option<String>,
+    /// File with the MQTT password, beside --key-file, for a broker that takes no assertions [default: an assertion].
+    #[arg(long, value_name = "FILE", requires = "key_file")]
+    mqtt_password_file: Option<PathBuf>,
+    /// Behave as a device without a clock: ask for a nonce first.
+    #[arg(long, requires = "mqtt_password_file")]
+    no_clock: bool,
     /// Scopes to ask for, separated by spaces [default: all that the client has at the audience].
     #[arg(long, value_name = "SCOPES")]
     scope: Option<ScopeSet>,
@@ -129,8 +149,11 @@ impl FromStr for BrokerUrl {
 /// [`CliError`] with the exit code of sysexits.h: 77 for refused credentials, 65 for other refusals, 75 if the gateway is too busy, 69 if it or the broker
 /// cannot be reached, 66 for a missing file.
 pub fn run(args: Args, json: bool) -> Result<(), CliError> {
-    let Command::Token(args) = args.command;
-    let secret = secret(args.secret_file.as_deref())?;
+    let args = match args.command {
+        Command::Token(args) => args,
+        Command::Keygen { key_file } => return keygen(&key_file),
+    };
+    let credential = credential(&args)?;
     let mqtt_client_id = args.mqtt_client_id.clone().map_or_else(|| random_mqtt_client_id(&args.client_id), Ok)?;
     let options = DeviceOptions {
         host: args.broker.host.clone(),
@@ -139,7 +162,7 @@ pub fn run(args: Args, json: bool) -> Result<(), CliError> {
         version: args.mqtt_version,
         topics: args.topic_prefix.clone(),
         client_id: args.client_id.clone(),
-        secret,
+        credential,
         mqtt_client_id: Some(mqtt_client_id),
         qos: args.qos,
         timeout: Duration::from_secs(args.timeout.into()),
@@ -158,6 +181,27 @@ pub fn run(args: Args, json: bool) -> Result<(), CliError> {
     let text = if args.decode { decoded(&answer.access_token, json)? } else { shown(&answer, json) };
     writeln!(stdout(), "{text}")
         .map_err(|error| CliError::new(Exit::Io, "device", "the token cannot be written to standard output").because(&error))
+}
+
+fn keygen(key_file: &Path) -> Result<(), CliError> {
+    let public = device_key::generate(key_file)?;
+    let text = serde_json::to_string(&public).map_err(io::Error::from);
+    text.and_then(|text| writeln!(stdout(), "{text}")).map_err(|error| {
+        CliError::new(Exit::Io, "device", format!("the public key cannot be written; the private key is in {}", key_file.display()))
+            .because(&error)
+    })
+}
+
+fn credential(args: &TokenArgs) -> Result<Credential, CliError> {
+    let (Some(key_file), Some(issuer)) = (&args.key_file, &args.issuer) else {
+        return secret(args.secret_file.as_deref()).map(Credential::Secret);
+    };
+    Ok(Credential::Key(DeviceKey {
+        key: device_key::read(key_file)?,
+        issuer: issuer.clone(),
+        clock: (!args.no_clock).then_some(system_time as fn() -> UnixTime),
+        mqtt_password: args.mqtt_password_file.as_deref().map(|file| secret(Some(file))).transpose()?,
+    }))
 }
 
 /// `{client_id}.` and 32 random bits.
@@ -294,8 +338,10 @@ mod tests {
     }
 
     fn parse(line: &str) -> Result<Box<TokenArgs>, clap::Error> {
-        let Command::Token(args) = Cli::try_parse_from(["device", "token"].into_iter().chain(line.split_whitespace()))?.args.command;
-        Ok(args)
+        match Cli::try_parse_from(["device", "token"].into_iter().chain(line.split_whitespace()))?.args.command {
+            Command::Token(args) => Ok(args),
+            Command::Keygen { .. } => panic!("{line}: not what was typed"),
+        }
     }
 
     #[test]
@@ -338,6 +384,11 @@ mod tests {
             "--broker mqtts://gw --client-id dev1 --timeout 0",
             "--broker mqtts://gw --client-id dev1 --topic-prefix $SYS",
             "--broker mqtts://gw --client-id dev1 --secret s",
+            "--broker mqtts://gw --client-id dev1 --key-file k",
+            "--broker mqtts://gw --client-id dev1 --issuer https://as",
+            "--broker mqtts://gw --client-id dev1 --key-file k --issuer https://as --secret-file s",
+            "--broker mqtts://gw --client-id dev1 --key-file k --issuer https://as --no-clock",
+            "--broker mqtts://gw --client-id dev1 --mqtt-password-file p",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -5,6 +5,7 @@ mod confirm;
 mod connect;
 pub mod demo;
 pub mod device;
+mod device_key;
 mod error;
 mod exit;
 mod grants;

@@ -3,16 +3,20 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 use super::{DeviceError, TokenAnswer};
 use crate::oauth::{ErrorCode, Format, Param, TokenType};
 
-/// An answer that was understood: a token or a refusal, and the `state` that says whose it is.
+/// An answer that was understood: a token, a nonce or a refusal, and the `state` that says whose it is.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// A token, or [`DeviceError::Rejected`].
-    pub(super) outcome: Result<TokenAnswer, DeviceError>,
+    /// A token, none if it is a nonce that was asked for, or [`DeviceError::Rejected`].
+    pub(super) outcome: Result<Option<TokenAnswer>, DeviceError>,
+    /// A nonce for the next assertion, as its claim has it.
+    pub(super) nonce: Option<String>,
     /// The request's `state`.
     pub(super) state: Option<String>,
 }
@@ -22,9 +26,10 @@ pub(super) fn decode(format: Format, payload: &[u8]) -> Result<Answer, String> {
     let members = Members::read(format, payload)?;
     let outcome = match members.get(Param::Error) {
         Some(error) => Err(members.rejection(error)?),
-        None => Ok(members.token()?),
+        None if members.get(Param::AccessToken).is_none() && members.get(Param::Cnonce).is_some() => Ok(None),
+        None => Ok(Some(members.token()?)),
     };
-    Ok(Answer { outcome, state: members.text(Param::State)? })
+    Ok(Answer { outcome, nonce: members.nonce()?, state: members.text(Param::State)? })
 }
 
 struct Members {
@@ -139,6 +144,15 @@ impl Members {
         }
     }
 
+    fn nonce(&self) -> Result<Option<String>, String> {
+        match (self.format, self.get(Param::Cnonce)) {
+            (_, None) => Ok(None),
+            (Format::Json, Some(Value::Text(nonce))) => Ok(Some(nonce.clone())),
+            (Format::Cbor, Some(Value::Bytes(nonce))) => Ok(Some(URL_SAFE_NO_PAD.encode(nonce))),
+            (_, Some(_)) => Err(format!("{}: of the wrong type", Param::Cnonce.name())),
+        }
+    }
+
     fn rejection(&self, error: &Value) -> Result<DeviceError, String> {
         let code = match (self.format, error) {
             (Format::Json, Value::Text(name)) => ErrorCode::from_name(name),
@@ -180,7 +194,7 @@ impl Members {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oauth::{Reason, Refusal, Response, ScopeSet, TokenResponse, encode};
+    use crate::oauth::{Reason, Refusal, Response, ScopeSet, ServerNonce, TokenResponse, encode};
 
     fn json(text: &str) -> Result<Answer, String> {
         decode(Format::Json, text.as_bytes())
@@ -202,7 +216,7 @@ mod tests {
             cbor("bf186482a10102f501436162630219012c096161181c6137182201ff"),
         ] {
             let answer = answer.unwrap();
-            assert_eq!(answer.outcome, Ok(expected.clone()));
+            assert_eq!(answer.outcome, Ok(Some(expected.clone())));
             assert_eq!(answer.state.as_deref(), Some("7"));
         }
     }
@@ -225,7 +239,7 @@ mod tests {
         let token = TokenResponse { access_token: "a.b.c", token_type: TokenType::Bearer, expires_in: 0, scope: Some(&scope) };
         for format in [Format::Json, Format::Cbor] {
             let answer = decode(format, &encode(format, Response::Token(token), Some("\u{e9}"))).unwrap();
-            assert_eq!(answer.outcome.unwrap().scope.as_deref(), Some("a b"));
+            assert_eq!(answer.outcome.unwrap().unwrap().scope.as_deref(), Some("a b"));
             assert_eq!(answer.state.as_deref(), Some("\u{e9}"));
             for code in ErrorCode::ALL {
                 let refusal = Refusal::new(*code, Reason::Malformed, "text");
@@ -236,6 +250,20 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn reads_nonces_in_both_answers_that_have_one() {
+        let nonce = ServerNonce { value: [0xff; 24], expires_in: 45 };
+        let refusal = Refusal::use_nonce(Reason::StaleNonce, nonce);
+        for format in [Format::Json, Format::Cbor] {
+            let given = decode(format, &encode(format, Response::Nonce(&nonce), Some("7"))).unwrap();
+            assert_eq!((given.outcome, given.nonce, given.state), (Ok(None), Some("_".repeat(32)), Some("7".into())));
+            let told = decode(format, &encode(format, Response::Error(&refusal), None)).unwrap();
+            assert_eq!(told.nonce, Some("_".repeat(32)));
+            assert!(matches!(told.outcome, Err(DeviceError::Rejected { error: ErrorCode::UseNonce, .. })));
+        }
+        assert!(json(r#"{"cnonce":7,"expires_in":45}"#).is_err());
     }
 
     #[test]

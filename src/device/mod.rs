@@ -9,6 +9,7 @@
 //! ```
 
 mod answer;
+mod credential;
 mod error;
 mod link;
 mod link_v311;
@@ -21,8 +22,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::mqtt::{QoS, Topics};
-use crate::oauth::{ClientId, Format, Param, ScopeSet, Secret, TokenType};
+use crate::oauth::{ClientId, Format, Param, ScopeSet, TokenType};
 
+pub use credential::{Credential, DeviceKey};
 pub use error::{ConnectProblem, DeviceError};
 pub use request::describe;
 pub use session::Session;
@@ -50,8 +52,8 @@ pub struct DeviceOptions {
     pub topics: Topics,
     /// Who the device is: MQTT User Name and OAuth `client_id`.
     pub client_id: ClientId,
-    /// Its secret, UTF-8 text: MQTT Password and OAuth `client_secret`.
-    pub secret: Secret,
+    /// How it proves that.
+    pub credential: Credential,
     /// MQTT Client Identifier; `None` for `client_id`. The embedded broker takes no other than `client_id` or one that begins with `{client_id}.`.
     pub mqtt_client_id: Option<String>,
     /// QoS of requests, answers and retained messages.
@@ -60,7 +62,7 @@ pub struct DeviceOptions {
     pub timeout: Duration,
 }
 
-/// Without the secret and the TLS configuration.
+/// Without the credential and the TLS configuration.
 impl fmt::Debug for DeviceOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DeviceOptions")

@@ -5,19 +5,41 @@ use serde_bytes::Bytes;
 use zeroize::Zeroizing;
 
 use super::TokenQuery;
-use crate::oauth::{ClientId, Format, GrantType, Param};
+use crate::oauth::{ASSERTION_TYPE, ClientId, Format, GrantType, Param, RequestDigest};
+
+/// What a request carries as the client's proof.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Proof<'a> {
+    Secret(&'a str),
+    Assertion(&'a str),
+}
+
+/// What an assertion for a request of [`encode`] is bound to.
+pub(super) fn digest(client_id: &ClientId, query: &TokenQuery) -> RequestDigest {
+    let scope = query.scope.as_ref().map(ToString::to_string);
+    RequestDigest::of(query.audience.as_deref(), scope.as_deref(), Some(client_id.as_str()))
+}
+
+/// Encodes a nonce request.
+pub(super) fn encode_nonce(format: Format, state: Option<&str>) -> Zeroizing<Vec<u8>> {
+    let members = Members { format, members: state.map(|state| (Param::State, state)).into_iter().collect() };
+    to_bytes(&members)
+}
 
 /// Encodes a token request (RFC 6749 section 4.4.2, RFC 9200 section 5.8.1). The result holds the secret, so it is zeroised.
-pub(super) fn encode(client_id: &ClientId, secret: &str, query: &TokenQuery, state: Option<&str>) -> Zeroizing<Vec<u8>> {
+pub(super) fn encode(client_id: &ClientId, proof: Proof<'_>, query: &TokenQuery, state: Option<&str>) -> Zeroizing<Vec<u8>> {
     let scope = query.scope.as_ref().map(ToString::to_string);
-    let members = Members::new(client_id, secret, query, scope.as_deref(), state);
+    to_bytes(&Members::new(client_id, proof, query, scope.as_deref(), state))
+}
+
+fn to_bytes(members: &Members<'_>) -> Zeroizing<Vec<u8>> {
     // Sized for the longest request at once (JSON may escape one byte as six): a vector that grows leaves copies that are not wiped.
     let length = members.iter().fold(64, |sum: usize, (_, text)| sum.saturating_add(text.len().saturating_mul(6)).saturating_add(32));
     let mut payload = Zeroizing::new(Vec::with_capacity(length));
     // Neither serialiser can fail: every key is text or an integer, and the writer is memory.
-    let written = match query.format {
-        Format::Json => serde_json::to_writer(&mut *payload, &members).is_ok(),
-        Format::Cbor => serde_cbor::to_writer(&mut *payload, &members).is_ok(),
+    let written = match members.format {
+        Format::Json => serde_json::to_writer(&mut *payload, members).is_ok(),
+        Format::Cbor => serde_cbor::to_writer(&mut *payload, members).is_ok(),
     };
     debug_assert!(written && payload.len() <= length);
     payload
@@ -27,7 +49,7 @@ pub(super) fn encode(client_id: &ClientId, secret: &str, query: &TokenQuery, sta
 #[must_use]
 pub fn describe(client_id: &ClientId, query: &TokenQuery) -> String {
     let scope = query.scope.as_ref().map(ToString::to_string);
-    let members = Members::new(client_id, "<client secret>", query, scope.as_deref(), query.state.as_deref());
+    let members = Members::new(client_id, Proof::Secret("<client secret>"), query, scope.as_deref(), query.state.as_deref());
     match query.format {
         Format::Json => serde_json::to_string(&members).unwrap_or_default(),
         Format::Cbor => {
@@ -46,24 +68,35 @@ pub fn describe(client_id: &ClientId, query: &TokenQuery) -> String {
 /// The members in the order of their CBOR keys, which is the deterministic one. The grant type is the default in CBOR and left out there.
 struct Members<'a> {
     format: Format,
-    members: [Option<(Param, &'a str)>; 6],
+    members: Vec<(Param, &'a str)>,
 }
 
 impl<'a> Members<'a> {
-    fn new(client_id: &'a ClientId, secret: &'a str, query: &'a TokenQuery, scope: Option<&'a str>, state: Option<&'a str>) -> Self {
+    fn new(client_id: &'a ClientId, proof: Proof<'a>, query: &'a TokenQuery, scope: Option<&'a str>, state: Option<&'a str>) -> Self {
         let members = [
             (query.format == Format::Json).then_some((Param::GrantType, GrantType::ClientCredentials.name())),
             query.audience.as_deref().map(|audience| (Param::Audience, audience)),
             scope.map(|scope| (Param::Scope, scope)),
             Some((Param::ClientId, client_id.as_str())),
-            Some((Param::ClientSecret, secret)),
+            match proof {
+                Proof::Secret(secret) => Some((Param::ClientSecret, secret)),
+                Proof::Assertion(_) => None,
+            },
             state.map(|state| (Param::State, state)),
+            match (proof, query.format) {
+                (Proof::Assertion(_), Format::Json) => Some((Param::ClientAssertionType, ASSERTION_TYPE)),
+                _ => None,
+            },
+            match proof {
+                Proof::Assertion(assertion) => Some((Param::ClientAssertion, assertion)),
+                Proof::Secret(_) => None,
+            },
         ];
-        Self { format: query.format, members }
+        Self { format: query.format, members: members.into_iter().flatten().collect() }
     }
 
     fn iter(&self) -> impl Iterator<Item = (Param, &'a str)> {
-        self.members.iter().flatten().copied()
+        self.members.iter().copied()
     }
 }
 
@@ -96,7 +129,7 @@ mod tests {
 
     #[test]
     fn json_request_is_golden() {
-        let payload = encode(&"dev1".parse().unwrap(), "s\"1", &query(Format::Json), Some("7"));
+        let payload = encode(&"dev1".parse().unwrap(), Proof::Secret("s\"1"), &query(Format::Json), Some("7"));
         let expected =
             r#"{"grant_type":"client_credentials","audience":"rs","scope":"a b","client_id":"dev1","client_secret":"s\"1","state":"7"}"#;
         assert_eq!(std::str::from_utf8(&payload).unwrap(), expected);
@@ -104,7 +137,7 @@ mod tests {
 
     #[test]
     fn cbor_request_is_golden_and_deterministic() {
-        let payload = encode(&"dev1".parse().unwrap(), "s1", &query(Format::Cbor), Some("7"));
+        let payload = encode(&"dev1".parse().unwrap(), Proof::Secret("s1"), &query(Format::Cbor), Some("7"));
         // {5: "rs", 9: "a b", 24: "dev1", 25: h'7331', 28: "7"}
         assert_eq!(hex(&payload), "a5056272730963612062181864646576311819427331181c6137");
         let value: serde_cbor::Value = serde_cbor::from_slice(&payload).unwrap();
@@ -115,7 +148,7 @@ mod tests {
     fn the_least_request_is_golden() {
         let least = |format| {
             let query = TokenQuery { format, scope: None, audience: None, state: None };
-            encode(&"d".parse().unwrap(), "s", &query, None)
+            encode(&"d".parse().unwrap(), Proof::Secret("s"), &query, None)
         };
         assert_eq!(hex(&least(Format::Cbor)), "a21818616418194173");
         assert_eq!(least(Format::Json).as_slice(), br#"{"grant_type":"client_credentials","client_id":"d","client_secret":"s"}"#);
@@ -124,7 +157,7 @@ mod tests {
     #[test]
     fn the_gateway_reads_what_was_meant() {
         for format in [Format::Json, Format::Cbor] {
-            let payload = encode(&"dev1".parse().unwrap(), "geheim\u{e9}\n", &query(format), Some("7"));
+            let payload = encode(&"dev1".parse().unwrap(), Proof::Secret("geheim\u{e9}\n"), &query(format), Some("7"));
             let request = decode_token_request(format, &payload).unwrap();
             assert_eq!(request.client_id().unwrap().as_str(), "dev1");
             let ClientCredential::Secret(secret) = request.credential() else { panic!("no secret") };
@@ -135,11 +168,28 @@ mod tests {
     }
 
     #[test]
+    fn an_assertion_is_bound_to_what_the_gateway_reads() {
+        for format in [Format::Json, Format::Cbor] {
+            let id = "dev1".parse().unwrap();
+            let payload = encode(&id, Proof::Assertion("a.b.c"), &query(format), Some("7"));
+            let request = decode_token_request(format, &payload).unwrap();
+            let ClientCredential::Assertion(assertion, bound) = request.credential() else { panic!("no assertion") };
+            assert_eq!((assertion.expose(), *bound), (&b"a.b.c"[..], digest(&id, &query(format))));
+            if format == Format::Cbor {
+                let value: serde_cbor::Value = serde_cbor::from_slice(&payload).unwrap();
+                assert_eq!(serde_cbor::to_vec(&value).unwrap(), *payload, "deterministic");
+            }
+        }
+        assert_eq!(hex(&encode_nonce(Format::Cbor, Some("7"))), "a1181c6137");
+        assert_eq!(encode_nonce(Format::Json, None).as_slice(), b"{}");
+    }
+
+    #[test]
     fn the_longest_escapes_fit_without_growth() {
         let secret = "\u{1}".repeat(300);
         for format in [Format::Json, Format::Cbor] {
             // Asserted inside.
-            assert!(encode(&"dev1".parse().unwrap(), &secret, &query(format), Some("7")).len() > 300);
+            assert!(encode(&"dev1".parse().unwrap(), Proof::Secret(&secret), &query(format), Some("7")).len() > 300);
         }
     }
 

@@ -5,12 +5,14 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::time::{Instant, timeout_at};
+use zeroize::Zeroizing;
 
+use super::answer::Answer;
 use super::link::{Event, Link, Message, Publication, Reply};
-use super::{ConnectProblem, DeviceError, DeviceOptions, MqttVersion, TokenAnswer, TokenQuery, answer, request};
+use super::{ConnectProblem, Credential, DeviceError, DeviceKey, DeviceOptions, MqttVersion, TokenAnswer, TokenQuery, answer, request};
 use crate::clock::UnixTime;
 use crate::jose::{JwkSet, JwtError};
-use crate::oauth::{Format, Operation};
+use crate::oauth::{ErrorCode, Format, Operation, Secret};
 use crate::token::{self, Claims};
 
 /// Longest wait for an answer; keeps deadlines within what an `Instant` can hold.
@@ -21,7 +23,6 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// A connection to the broker for one request after another. Pings go out only while something is waited for, so do not keep it idle.
 pub struct Session<'a> {
     options: &'a DeviceOptions,
-    secret: &'a str,
     link: Link,
     /// Where MQTT 5 answers come to: this session's own, so that two of one client do not hear each other.
     reply_topic: String,
@@ -29,18 +30,26 @@ pub struct Session<'a> {
     lost: bool,
 }
 
+/// A request, whatever it asks for, without the `state` that may be added to it.
+struct Exchange<'q> {
+    operation: Operation,
+    format: Format,
+    state: Option<&'q str>,
+    encode: &'q (dyn Fn(Option<&str>) -> Zeroizing<Vec<u8>> + Sync),
+}
+
 impl<'a> Session<'a> {
     /// Connects and authenticates.
     ///
     /// # Errors
-    /// [`DeviceError::Connect`] with the problem; [`DeviceError::Protocol`] for a secret that is not UTF-8 text, which MQTT libraries cannot send.
+    /// [`DeviceError::Connect`] with the problem; [`DeviceError::Protocol`] for a secret that is not UTF-8 text, which MQTT libraries cannot send, and for a
+    /// device with neither an MQTT password nor a clock.
     pub async fn connect(options: &'a DeviceOptions) -> Result<Self, DeviceError> {
-        let secret = std::str::from_utf8(options.secret.expose())
-            .map_err(|_| DeviceError::Protocol("the client secret is not UTF-8 text; use one that the gateway made".into()))?;
+        let password = mqtt_password(options)?;
         // Four levels below `client/`: with three, every answer would also match the gateway's own subscription.
         let reply_topic = format!("{}reply/{}/token", options.topics.client_root(&options.client_id), random()?);
-        let problem = match tokio::time::timeout(options.timeout, Link::connect(options, secret)).await {
-            Ok(Ok(link)) => return Ok(Self { options, secret, link, reply_topic, subscribed: Vec::new(), lost: false }),
+        let problem = match tokio::time::timeout(options.timeout, Link::connect(options, &password)).await {
+            Ok(Ok(link)) => return Ok(Self { options, link, reply_topic, subscribed: Vec::new(), lost: false }),
             Ok(Err(problem)) => problem,
             Err(_) => ConnectProblem::Timeout(options.timeout),
         };
@@ -52,51 +61,95 @@ impl<'a> Session<'a> {
     /// # Errors
     /// [`DeviceError::Rejected`] if the gateway refuses, the others if no usable answer comes.
     pub async fn request_token(&mut self, query: &TokenQuery) -> Result<TokenAnswer, DeviceError> {
-        let topic = self.options.topics.request(&self.options.client_id, Operation::Token.as_str(), query.format);
-        match self.options.version {
-            MqttVersion::V5 => self.request_by_properties(query, &topic).await,
-            MqttVersion::V311 => self.request_by_state(query, &topic).await,
+        let id = &self.options.client_id;
+        match &self.options.credential {
+            Credential::Secret(secret) => {
+                let secret = text(secret)?;
+                let encode = |state: Option<&str>| request::encode(id, request::Proof::Secret(&secret), query, state);
+                self.exchange_for_token(query, &encode).await?.token()
+            }
+            Credential::Key(key) => {
+                let digest = request::digest(id, query);
+                let mut nonce = if key.clock.is_none() { Some(self.request_nonce(query.format).await?) } else { None };
+                loop {
+                    let assertion = Zeroizing::new(key.assertion(id, nonce.as_deref(), Some(&digest))?);
+                    let encode = |state: Option<&str>| request::encode(id, request::Proof::Assertion(&assertion), query, state);
+                    let answer = self.exchange_for_token(query, &encode).await?;
+                    match (answer.wants_nonce(), nonce) {
+                        (Some(wanted), None) => nonce = Some(wanted),
+                        _ => return answer.token(),
+                    }
+                }
+            }
         }
     }
 
-    async fn request_by_properties(&mut self, query: &TokenQuery, topic: &str) -> Result<TokenAnswer, DeviceError> {
+    /// Asks for a nonce, in the form of the claim `nonce`.
+    ///
+    /// # Errors
+    /// As [`Session::request_token`].
+    pub async fn request_nonce(&mut self, format: Format) -> Result<String, DeviceError> {
+        let encode = |state: Option<&str>| request::encode_nonce(format, state);
+        let answer = self.exchange(&Exchange { operation: Operation::Nonce, format, state: None, encode: &encode }).await?;
+        let nonce = answer.nonce;
+        answer.outcome?;
+        nonce.ok_or_else(|| DeviceError::Protocol("the gateway's answer to a nonce request has no nonce".into()))
+    }
+
+    async fn exchange_for_token(
+        &mut self,
+        query: &TokenQuery,
+        encode: &(dyn Fn(Option<&str>) -> Zeroizing<Vec<u8>> + Sync),
+    ) -> Result<Answer, DeviceError> {
+        self.exchange(&Exchange { operation: Operation::Token, format: query.format, state: query.state.as_deref(), encode }).await
+    }
+
+    async fn exchange(&mut self, exchange: &Exchange<'_>) -> Result<Answer, DeviceError> {
+        let topic = self.options.topics.request(&self.options.client_id, exchange.operation.as_str(), exchange.format);
+        match self.options.version {
+            MqttVersion::V5 => self.exchange_by_properties(exchange, &topic).await,
+            MqttVersion::V311 => self.exchange_by_state(exchange, &topic).await,
+        }
+    }
+
+    async fn exchange_by_properties(&mut self, exchange: &Exchange<'_>, topic: &str) -> Result<Answer, DeviceError> {
         let reply_topic = self.reply_topic.clone();
         self.subscribe(reply_topic.clone()).await?;
         let correlation = random()?;
         let reply = Reply { topic: &reply_topic, correlation_data: correlation.as_bytes() };
-        self.publish(query, topic, query.state.as_deref(), Some(reply))?;
+        self.publish(exchange, topic, exchange.state, Some(reply))?;
         let is_ours = |message: &Message| {
             message.topic == reply_topic && message.correlation_data.as_deref().is_some_and(|data| data == correlation.as_bytes())
         };
         let message = self.wait_for_answer(topic, is_ours).await?;
-        let answer = decode(query.format, &message.payload)?;
-        let token = answer.outcome?;
-        if answer.state != query.state {
+        let answer = decode(exchange.format, &message.payload)?;
+        // A refusal may come without: the gateway may not have got as far as to read it.
+        if answer.outcome.is_ok() && answer.state.as_deref() != exchange.state {
             return Err(DeviceError::Protocol("the answer has another state than the request".into()));
         }
-        Ok(token)
+        Ok(answer)
     }
 
-    async fn request_by_state(&mut self, query: &TokenQuery, topic: &str) -> Result<TokenAnswer, DeviceError> {
+    async fn exchange_by_state(&mut self, exchange: &Exchange<'_>, topic: &str) -> Result<Answer, DeviceError> {
         self.subscribe(format!("{topic}/+")).await?;
-        let state = match &query.state {
-            Some(state) => state.clone(),
+        let state = match exchange.state {
+            Some(state) => state.to_owned(),
             None => random()?,
         };
-        self.publish(query, topic, Some(&state), None)?;
+        self.publish(exchange, topic, Some(&state), None)?;
         let (accepted, rejected) = (format!("{topic}/accepted"), format!("{topic}/rejected"));
         // Without a state it is the answer to a request whose state could not be read; with another it is another session's.
         let is_ours = |message: &Message| {
             (message.topic == accepted || message.topic == rejected)
-                && decode(query.format, &message.payload)
+                && decode(exchange.format, &message.payload)
                     .map_or(true, |answer| answer.state.as_ref().map_or(answer.outcome.is_err(), |echo| *echo == state))
         };
         let message = self.wait_for_answer(topic, is_ours).await?;
-        let outcome = decode(query.format, &message.payload)?.outcome;
-        if outcome.is_ok() != (message.topic == accepted) {
+        let answer = decode(exchange.format, &message.payload)?;
+        if answer.outcome.is_ok() != (message.topic == accepted) {
             return Err(DeviceError::Protocol(format!("the answer on {} says the opposite", message.topic)));
         }
-        outcome
+        Ok(answer)
     }
 
     /// The retained message of `topic`.
@@ -165,9 +218,9 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn publish(&self, query: &TokenQuery, topic: &str, state: Option<&str>, reply: Option<Reply<'_>>) -> Result<(), DeviceError> {
-        let payload = request::encode(&self.options.client_id, self.secret, query, state);
-        let publication = Publication { topic, payload: &payload, format: query.format, expiry: self.options.timeout, reply };
+    fn publish(&self, exchange: &Exchange<'_>, topic: &str, state: Option<&str>, reply: Option<Reply<'_>>) -> Result<(), DeviceError> {
+        let payload = (exchange.encode)(state);
+        let publication = Publication { topic, payload: &payload, format: exchange.format, expiry: self.options.timeout, reply };
         if self.link.publish(&publication) { Ok(()) } else { Err(DeviceError::Protocol(format!("{topic}: the request cannot be sent"))) }
     }
 
@@ -211,7 +264,38 @@ impl<'a> Session<'a> {
     }
 }
 
-fn decode(format: Format, payload: &[u8]) -> Result<answer::Answer, DeviceError> {
+impl Answer {
+    fn token(self) -> Result<TokenAnswer, DeviceError> {
+        self.outcome?.ok_or_else(|| DeviceError::Protocol("the gateway's answer to a token request has no token".into()))
+    }
+
+    /// The nonce that a refusal asks the next assertion to carry.
+    fn wants_nonce(&self) -> Option<String> {
+        match &self.outcome {
+            Err(DeviceError::Rejected { error: ErrorCode::UseNonce, .. }) => self.nonce.clone(),
+            _ => None,
+        }
+    }
+}
+
+/// What the broker is shown at CONNECT.
+fn mqtt_password(options: &DeviceOptions) -> Result<Zeroizing<String>, DeviceError> {
+    match &options.credential {
+        Credential::Secret(secret) | Credential::Key(DeviceKey { mqtt_password: Some(secret), .. }) => text(secret),
+        Credential::Key(DeviceKey { clock: None, .. }) => {
+            Err(DeviceError::Protocol("a device without a clock cannot connect by assertion; it needs an MQTT password".into()))
+        }
+        Credential::Key(key) => key.assertion(&options.client_id, None, None).map(Zeroizing::new),
+    }
+}
+
+fn text(secret: &Secret) -> Result<Zeroizing<String>, DeviceError> {
+    std::str::from_utf8(secret.expose())
+        .map(|text| Zeroizing::new(text.to_owned()))
+        .map_err(|_| DeviceError::Protocol("the client secret is not UTF-8 text; use one that the gateway made".into()))
+}
+
+fn decode(format: Format, payload: &[u8]) -> Result<Answer, DeviceError> {
     answer::decode(format, payload).map_err(|fault| DeviceError::Protocol(format!("the gateway's answer is not usable: {fault}")))
 }
 
@@ -225,7 +309,7 @@ fn connect_error(options: &DeviceOptions, problem: ConnectProblem) -> DeviceErro
 }
 
 /// 128 random bits as 22 characters that fit a topic level, correlation data and `state`.
-fn random() -> Result<String, DeviceError> {
+pub(super) fn random() -> Result<String, DeviceError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| DeviceError::Protocol(format!("the operating system gives no random bytes: {error}")))?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))

@@ -32,6 +32,8 @@ macro_rules! on_both_links {
     };
 }
 
+pub(crate) use on_both_links;
+
 on_both_links!(
     token_in_json,
     token_in_cbor,

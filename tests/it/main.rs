@@ -10,6 +10,7 @@
 )]
 
 mod architecture;
+mod assertions;
 mod device;
 mod devices;
 mod documents;

@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use credgate::clients::{Channel, Client, ClientSecret};
 use credgate::clock::UnixTime;
-use credgate::device::{ConnectProblem, DeviceError, DeviceOptions, MqttVersion, Session, TokenQuery, fetch_retained, request_token};
+use credgate::device::{
+    ConnectProblem, Credential, DeviceError, DeviceOptions, MqttVersion, Session, TokenQuery, fetch_retained, request_token,
+};
 use credgate::endpoint::{Engine, Settings};
 use credgate::jose::RotationRules;
 use credgate::mqtt::link::{Link, LinkOptions, LinkState};
@@ -57,7 +59,7 @@ fn options(broker: &Mosquitto, version: MqttVersion) -> DeviceOptions {
         version,
         topics: Topics::new("oauth2/v1").unwrap(),
         client_id: DEVICE.parse().unwrap(),
-        secret: device_secret(),
+        credential: Credential::Secret(device_secret()),
         mqtt_client_id: None,
         qos: QoS::AtLeastOnce,
         timeout: PATIENCE,
@@ -187,7 +189,7 @@ async fn device_says_what_keeps_it_from_the_broker() {
             Err(DeviceError::Connect { problem, .. }) => problem,
             other => panic!("{other:?}"),
         };
-        let wrong_secret = DeviceOptions { secret: Secret::new(b"wrong".to_vec()), ..options(&broker, version) };
+        let wrong_secret = DeviceOptions { credential: Credential::Secret(Secret::new(b"wrong".to_vec())), ..options(&broker, version) };
         assert_eq!(problem(wrong_secret).await, ConnectProblem::CredentialsRefused);
         let wrong_ca = DeviceOptions { tls: other.client_config(), ..options(&broker, version) };
         assert!(matches!(problem(wrong_ca).await, ConnectProblem::Certificate(_)));
@@ -241,7 +243,7 @@ async fn device_says_what_the_embedded_broker_does_not_allow() {
             version,
             topics: Topics::new("oauth2/v1").unwrap(),
             client_id: DEVICE.parse().unwrap(),
-            secret: device_secret(),
+            credential: Credential::Secret(device_secret()),
             mqtt_client_id: None,
             qos: QoS::AtLeastOnce,
             timeout: PATIENCE,

@@ -17,12 +17,27 @@ claims = jwt.decode(given["token"], keys[0].key, algorithms=["EdDSA"], audience=
 json.dump(claims, sys.stdout)
 "#;
 
+const SIGNER: &str = r#"
+import json, sys, jwt
+given = json.load(sys.stdin)
+json.dump(jwt.encode(given["claims"], given["private_key"], algorithm="EdDSA", headers=given["header"]), sys.stdout)
+"#;
+
+/// A JWT that PyJWT made, with a private key in PEM.
+pub fn sign(private_key: &str, header: &Value, claims: &Value) -> String {
+    let token = run(SIGNER, &json!({"private_key": private_key, "header": header, "claims": claims}));
+    token.as_str().unwrap().to_owned()
+}
+
 /// The claims of a token, after PyJWT verified its signature, times, issuer and audience.
 pub fn verify(jwks: &Value, token: &str, audience: &str) -> Value {
+    run(PROGRAM, &json!({"jwks": jwks, "token": token, "audience": audience, "issuer": "https://credgate.local"}))
+}
+
+fn run(program: &str, given: &Value) -> Value {
     let python = std::env::var("PYJWT_PYTHON").expect("PYJWT_PYTHON names a Python with PyJWT: run tests/run");
     let mut child =
-        Command::new(python).args(["-c", PROGRAM]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let given = json!({"jwks": jwks, "token": token, "audience": audience, "issuer": "https://credgate.local"});
+        Command::new(python).args(["-c", program]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(given.to_string().as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "PyJWT refuses: {}", String::from_utf8_lossy(&output.stderr));
