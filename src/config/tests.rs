@@ -267,6 +267,8 @@ fn deny_settings_out_of_range() {
         ("token.lifetime = 3601", "token.lifetime"),
         ("token.max-lifetime = 299", "token.max-lifetime"),
         ("token.max-lifetime = 86401", "token.max-lifetime"),
+        ("token.replay-capacity = 1023", "token.replay-capacity"),
+        ("token.replay-capacity = 16777217", "token.replay-capacity"),
         ("broker.url = 'mqtt://broker.example'", "broker.url"),
         ("broker.url = 'mqtts://user:hunter2@b'", "broker.url"),
         ("broker = { url = 'mqtt://localhost', ca-file = '/a' }", "broker.ca-file"),

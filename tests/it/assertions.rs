@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use credgate::daemon::system_time;
 use credgate::jose::{self, SigningKey};
 use credgate::oauth::{ASSERTION_TYPE, RequestDigest};
-use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, Publish};
+use rumqttc::v5::mqttbytes::v5::Publish;
 use serde_cbor::Value as Cbor;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -51,8 +51,10 @@ fn register(site: &Site, options: &[&str]) {
     fs::write(&file, serde_json::to_vec(key().public()).unwrap()).unwrap();
     let add = ["client", "add", "dev1", "--scope", "telemetry:write telemetry:read", "--jwk-file", file.to_str().unwrap()];
     site.credgate(&[&add, options].concat());
-    if let Broker::Mosquitto(mosquitto) = &site.broker {
-        mosquitto.set_password("dev1", MQTT_PASSWORD);
+    match &site.broker {
+        Broker::Mosquitto(mosquitto) => mosquitto.set_password("dev1", MQTT_PASSWORD),
+        #[cfg(feature = "embedded-broker")]
+        Broker::Embedded => {}
     }
     wait_for_the_second_after_the_start(site);
 }
@@ -232,7 +234,7 @@ fn deny_replay(site: &Site) {
     if matches!(site.broker, Broker::Embedded) {
         // Nor does it open a session, and what opened one asks for no token.
         let refused = Device::try_connect(site, "dev1.2", "dev1", &used, None).map(|_| ());
-        assert_eq!(refused, Err(ConnectReturnCode::BadUserNamePassword));
+        assert_eq!(refused, Err(rumqttc::v5::mqttbytes::v5::ConnectReturnCode::BadUserNamePassword));
         let password = mqtt_password(site);
         let device = Device::connect(site, "dev1", &password);
         assert_refused(site, &device.request(&ask(&password, &json!({}))), "invalid_client", "replayed_assertion");
