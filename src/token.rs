@@ -6,10 +6,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
+use crate::clients::Client;
 use crate::clock::UnixTime;
 use crate::jose::{self, JwkSet, JwtError, SigningKey};
-use crate::oauth::{Refusal, ScopeSet, TokenResponse, TokenType};
-use crate::policy::{AclRule, Grant, PermissionClaims};
+use crate::oauth::{ClientId, Refusal, ScopeSet, TokenResponse, TokenType};
+use crate::policy::{AclRule, Grant, PermissionClaims, Policy, ResourceServer};
 
 /// The `typ` of an access token (RFC 9068 section 2.1).
 pub const ACCESS_TOKEN_TYP: &str = "at+jwt";
@@ -102,22 +103,46 @@ pub fn mint(
 ) -> Result<AccessToken, Refusal> {
     let server = grant.resource_server();
     let lifetime = u64::from(lifetimes.default.min(lifetimes.maximum)).min(grant.max_lifetime(now));
-    let PermissionClaims { scope, acl } = grant.claims();
-    let claims = Claims {
+    let claims = claims(issuer, grant.client_id(), server, grant.claims(), now, lifetime, entropy);
+    let token = jose::sign(ACCESS_TOKEN_TYP, &claims, key).map_err(|_| Refusal::internal("the token could not be signed"))?;
+    let scope_is_announced = grant.scope_to_announce().is_some();
+    Ok(AccessToken { token, lifetime, scope: grant.scope().clone(), scope_is_announced, claims })
+}
+
+fn claims(
+    issuer: &str,
+    client_id: &ClientId,
+    server: &ResourceServer,
+    permissions: PermissionClaims,
+    now: UnixTime,
+    lifetime: u64,
+    entropy: TokenEntropy,
+) -> Claims {
+    Claims {
         iss: issuer.to_owned(),
-        sub: grant.client_id().as_str().to_owned(),
-        client_id: grant.client_id().as_str().to_owned(),
+        sub: client_id.as_str().to_owned(),
+        client_id: client_id.as_str().to_owned(),
         aud: server.audience.clone(),
         iat: now,
         nbf: now,
         exp: now.saturating_add(lifetime),
         jti: URL_SAFE_NO_PAD.encode(entropy),
-        scope,
-        acl,
-    };
-    let token = jose::sign(ACCESS_TOKEN_TYP, &claims, key).map_err(|_| Refusal::internal("the token could not be signed"))?;
-    let scope_is_announced = grant.scope_to_announce().is_some();
-    Ok(AccessToken { token, lifetime, scope: grant.scope().clone(), scope_is_announced, claims })
+        scope: permissions.scope,
+        acl: permissions.acl,
+    }
+}
+
+/// Bytes of the largest token that a client can get at a resource server, with all scopes it has there; `None` if it can have none.
+#[must_use]
+pub fn largest_size(issuer: &str, client: &Client, server: &ResourceServer, policy: &Policy) -> Option<usize> {
+    // A header and a signature are of one length; so are all times from 2001 to 2286.
+    const HEADER: usize = r#"{"typ":"at+jwt","alg":"EdDSA","kid":""}"#.len().saturating_add(43);
+    const SIGNATURE: usize = 64;
+    const NOW: UnixTime = UnixTime::from_secs(9_000_000_000);
+    let claims = claims(issuer, &client.client_id, server, policy.largest_claims(client, server)?, NOW, 0, [0; 16]);
+    let payload = serde_json::to_vec(&claims).ok()?.len();
+    let encoded = |bytes| base64::encoded_len(bytes, false).unwrap_or(usize::MAX);
+    Some([HEADER, payload, SIGNATURE].map(encoded).into_iter().fold(2, usize::saturating_add))
 }
 
 /// Checks an access token offline against a JWK Set (RFC 9068 section 4). `audience: None` accepts any.

@@ -119,6 +119,9 @@ pub struct NewResourceServer {
     pub description: String,
     /// Seconds no token for it outlives; `None` leaves the gateway's limit.
     pub max_token_lifetime: Option<u32>,
+    /// Bytes of the largest token it takes; `None` for no limit.
+    #[serde(default)]
+    pub max_token_bytes: Option<u32>,
     /// The form of its tokens.
     #[serde(default)]
     pub token_format: TokenFormat,
@@ -132,7 +135,7 @@ impl NewResourceServer {
     #[must_use]
     pub fn new(id: ResourceServerId, audience: String) -> Self {
         let (token_format, dialect) = (TokenFormat::default(), Dialect::default());
-        Self { id, audience, description: String::new(), max_token_lifetime: None, token_format, dialect }
+        Self { id, audience, description: String::new(), max_token_lifetime: None, max_token_bytes: None, token_format, dialect }
     }
 }
 

@@ -13,6 +13,7 @@ mod error;
 mod frame;
 mod socket;
 mod status;
+mod token_size;
 
 pub use administrator::{Administrator, Caller};
 pub use call::{CallError, call};

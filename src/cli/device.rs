@@ -199,7 +199,7 @@ fn credential(args: &TokenArgs) -> Result<Credential, CliError> {
     Ok(Credential::Key(DeviceKey {
         key: device_key::read(key_file)?,
         issuer: issuer.clone(),
-        clock: (!args.no_clock).then_some(system_time as fn() -> UnixTime),
+        clock: (!args.no_clock).then_some((|| UnixTime::from(SystemTime::now())) as fn() -> UnixTime),
         mqtt_password: args.mqtt_password_file.as_deref().map(|file| secret(Some(file))).transpose()?,
     }))
 }

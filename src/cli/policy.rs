@@ -35,6 +35,9 @@ pub(super) struct AddResourceServer {
     /// Seconds no token for it outlives [default: the gateway's limit]
     #[arg(long, value_name = "SECONDS")]
     max_token_lifetime: Option<u32>,
+    /// Bytes of the largest token it takes: what could lead to a larger one is not registered [default: no limit]
+    #[arg(long, value_name = "BYTES")]
+    max_token_bytes: Option<u32>,
     /// The form of its tokens
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = TokenFormatName::Jwt)]
     token_format: TokenFormatName,
@@ -93,8 +96,15 @@ impl AddResourceServer {
         let token_format = match self.token_format {
             TokenFormatName::Jwt => TokenFormat::Jwt,
         };
-        let (description, max_token_lifetime) = (self.description, self.max_token_lifetime);
-        Ok(NewResourceServer { description, max_token_lifetime, token_format, dialect, ..NewResourceServer::new(self.id, self.audience) })
+        let (description, max_token_lifetime, max_token_bytes) = (self.description, self.max_token_lifetime, self.max_token_bytes);
+        Ok(NewResourceServer {
+            description,
+            max_token_lifetime,
+            max_token_bytes,
+            token_format,
+            dialect,
+            ..NewResourceServer::new(self.id, self.audience)
+        })
     }
 }
 
@@ -207,6 +217,7 @@ fn resource_server_fields(server: &ResourceServer) -> Vec<(&'static str, String)
         ("Token format", server.token_format.as_str().to_owned()),
         ("Dialect", dialect(server)),
         ("Max token lifetime", lifetime(server)),
+        ("Max token size", server.max_token_bytes.map(|bytes| format!("{bytes} bytes")).unwrap_or_default()),
         ("Description", server.description.clone()),
         ("Created", server.created_at.to_string()),
     ]
@@ -293,7 +304,17 @@ mod tests {
         init::tests::init(&connect::load_config(gateway.global()).unwrap());
         let printed = Printed::default();
         let (json, table) = (printed.output(Format::Json), printed.output(Format::Table));
-        let add = command(&["rs", "--audience", "https://rs.example", "--description", "All of it", "--max-token-lifetime", "60"]);
+        let add = command(&[
+            "rs",
+            "--audience",
+            "https://rs.example",
+            "--description",
+            "All of it",
+            "--max-token-lifetime",
+            "60",
+            "--max-token-bytes",
+            "900",
+        ]);
         run_resource_server(add, &mut gateway, &json).unwrap();
         assert_eq!(printed.json()["audience"], "https://rs.example");
         let add = ScopeCommand::Add {

@@ -31,6 +31,8 @@ pub struct ResourceServer {
     pub description: String,
     /// The longest life of a token for it, in seconds; `None` leaves the gateway's limit.
     pub max_token_lifetime: Option<u32>,
+    /// Bytes of the largest token it takes; `None` for no limit. Registrations that could lead to a larger one are refused.
+    pub max_token_bytes: Option<u32>,
     /// The form of its tokens.
     pub token_format: TokenFormat,
     /// The form of the permissions in them.
@@ -50,6 +52,7 @@ impl ResourceServer {
             audience,
             description: String::new(),
             max_token_lifetime: None,
+            max_token_bytes: None,
             token_format: TokenFormat::Jwt,
             dialect: Dialect::Oauth,
             created_at: now,
@@ -125,6 +128,15 @@ impl Policy {
     #[must_use]
     pub fn resource_server_for(&self, audience: &str) -> Option<&Arc<ResourceServer>> {
         self.resource_servers.values().find(|server| server.audience == audience || server.id.as_str() == audience)
+    }
+
+    /// What the largest token of a client holds at a resource server; `None` if it can have none there.
+    #[must_use]
+    pub fn largest_claims(&self, client: &Client, server: &ResourceServer) -> Option<PermissionClaims> {
+        let scopes: Vec<_> = self.granted(client).into_values().filter(|scope| scope.resource_server == server.id).collect();
+        let permissions = Permissions::compile(scopes.iter().flat_map(|scope| &scope.permissions), client).ok()?;
+        let names: ScopeSet = scopes.iter().map(|scope| scope.name.clone()).collect();
+        (!names.is_empty()).then(|| server.dialect.encode(&client.client_id, &names, &permissions))
     }
 
     /// What a client holds, directly and by its roles, at the audiences it may use.

@@ -47,6 +47,15 @@ impl TopicPermission {
         &self.filter
     }
 
+    /// The attributes that the filter names.
+    pub fn attributes(&self) -> impl Iterator<Item = AttributeName> {
+        let name = |piece| match piece {
+            Piece::Literal(_) => None,
+            Piece::Attribute(name) => name.parse().ok(),
+        };
+        pieces(&self.filter).unwrap_or_default().into_iter().filter_map(name)
+    }
+
     /// The topic filter for one client. Values are whole or partial topic levels without wildcards, so the result opens no more than the
     /// template with `+` for each level that names something.
     ///

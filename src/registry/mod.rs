@@ -17,7 +17,7 @@ mod tests;
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use crate::clients::{Client, ClientStore};
@@ -45,7 +45,11 @@ pub struct RegistryOptions {
 pub struct Registry {
     memory: Arc<Memory>,
     committer: Committer,
+    rule: OnceLock<ClientRule>,
 }
+
+/// One more rule for what clients may have, told broken in the rest of a sentence that begins with the client, role or scope.
+pub type ClientRule = Box<dyn Fn(&Client, &Policy) -> Result<(), String> + Send + std::marker::Sync>;
 
 impl Registry {
     /// Opens the registry, makes a new one if there is none, and reads it into memory.
@@ -71,7 +75,13 @@ impl Registry {
         };
         let memory = Arc::new(Memory { clients: RwLock::new(clients), policy: RwLock::new(Arc::new(policy)) });
         let committer = Committer::start(store, memory.clone()).map_err(RegistryError::io("start the thread of", &options.directory))?;
-        Ok(Arc::new(Self { memory, committer }))
+        Ok(Arc::new(Self { memory, committer, rule: OnceLock::new() }))
+    }
+
+    /// Sets a rule that changes keep from now on, beside the registry's own. The first one set stays.
+    pub fn require(&self, rule: ClientRule) {
+        // Whoever comes second finds the same rule: there is one administrator to a registry.
+        let _ = self.rule.set(rule);
     }
 
     /// Every client, sorted by id.
@@ -98,6 +108,7 @@ impl Registry {
             if staged.client(&client.client_id).is_some() {
                 return Err(already_exists(&*client));
             }
+            rules::check_rule(self.rule.get(), &*client, &client, &staged.policy())?;
             put_client(client, &staged.policy())
         })
     }
@@ -108,7 +119,8 @@ impl Registry {
     /// If there is no such client, the result has another id or breaks a rule, or the disk refuses; then nothing has changed.
     pub fn update_client(&self, id: &ClientId, change: impl FnOnce(&mut Client)) -> Result<Arc<Client>, RegistryError> {
         self.committer.change(|staged| {
-            let mut client = Client::clone(&*staged.client(id).ok_or_else(|| not_found::<Client>(id.as_str()))?);
+            let before = staged.client(id).ok_or_else(|| not_found::<Client>(id.as_str()))?;
+            let mut client = Client::clone(&*before);
             change(&mut client);
             if client.client_id != *id {
                 return Err(RegistryError::Invalid {
@@ -116,6 +128,10 @@ impl Registry {
                     id: id.to_string(),
                     reason: "the id of a client never changes".into(),
                 });
+            }
+            // Whatever the rule has become since: a client can always be blocked.
+            if !rules::same_grants(&before, &client) {
+                rules::check_rule(self.rule.get(), &client, &client, &staged.policy())?;
             }
             put_client(Arc::new(client), &staged.policy())
         })
@@ -168,6 +184,7 @@ impl Registry {
             }
             rules::check_scope(&scope, &policy)?;
             policy.scopes.insert(scope.name.clone(), scope.clone());
+            rules::check_rule(self.rule.get(), &*scope, &rules::smallest_client(&[&scope.name], &policy)?, &policy)?;
             Ok((write(&*scope)?, Effect::Policy(Arc::new(policy)), scope))
         })
     }
@@ -185,6 +202,7 @@ impl Registry {
             }
             rules::known_scopes(&role.scope, &policy)?;
             policy.roles.insert(role.name.clone(), role.clone());
+            rules::check_rule(self.rule.get(), &*role, &rules::smallest_client(&role.scope.iter().collect::<Vec<_>>(), &policy)?, &policy)?;
             Ok((write(&*role)?, Effect::Policy(Arc::new(policy)), role))
         })
     }

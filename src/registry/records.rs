@@ -252,6 +252,8 @@ pub(super) struct ResourceServerV1 {
     token_format: TokenFormat,
     #[serde(default)]
     dialect: Dialect,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_token_bytes: Option<u32>,
 }
 
 impl Record for ResourceServer {
@@ -272,6 +274,7 @@ impl Record for ResourceServer {
             updated_at: self.updated_at,
             token_format: self.token_format,
             dialect: self.dialect.clone(),
+            max_token_bytes: self.max_token_bytes,
         }
     }
 
@@ -285,6 +288,7 @@ impl Record for ResourceServer {
             updated_at: stored.updated_at,
             token_format: stored.token_format,
             dialect: stored.dialect,
+            max_token_bytes: stored.max_token_bytes,
         })
     }
 }

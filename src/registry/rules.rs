@@ -1,11 +1,12 @@
 //! What a client must keep to be in the registry, whoever writes it.
 
 use super::error::RegistryError;
-use super::not_found;
-use super::records::Record as _;
-use crate::clients::{Client, MAX_ATTRIBUTES, MAX_SECRETS};
-use crate::oauth::ScopeSet;
-use crate::policy::{Permissions, Policy, ResourceServer, Role, Scope};
+use super::records::Record;
+use super::{ClientRule, not_found};
+use crate::clients::{AttributeValue, Client, MAX_ATTRIBUTES, MAX_SECRETS};
+use crate::clock::UnixTime;
+use crate::oauth::{ScopeSet, ScopeToken};
+use crate::policy::{Permissions, Policy, ResourceServer, Role, Scope, TopicPermission};
 
 /// Checks a client against the policy that will be in force with it.
 pub(super) fn check_client(client: &Client, policy: &Policy) -> Result<(), RegistryError> {
@@ -54,6 +55,29 @@ pub(super) fn check_scope(scope: &Scope, policy: &Policy) -> Result<(), Registry
         })?;
     }
     Ok(())
+}
+
+/// Checks what `subject` is, or would give to `client`, against the rule that is not the registry's own.
+pub(super) fn check_rule<R: Record>(rule: Option<&ClientRule>, subject: &R, client: &Client, policy: &Policy) -> Result<(), RegistryError> {
+    let told = |reason: String| RegistryError::Invalid { kind: R::KIND, id: subject.name().to_owned(), reason: reason.into() };
+    rule.map_or(Ok(()), |rule| rule(client, policy)).map_err(told)
+}
+
+/// Whether two clients may have the same.
+pub(super) fn same_grants(one: &Client, other: &Client) -> bool {
+    let grants = |client: &Client| (client.scope.clone(), client.roles.clone(), client.audiences.clone(), client.attributes.clone());
+    grants(one) == grants(other)
+}
+
+/// A client with these scopes, for whom topics are as short as for no other.
+pub(super) fn smallest_client(scopes: &[&ScopeToken], policy: &Policy) -> Result<Client, RegistryError> {
+    let shortest = |_| RegistryError::Invalid { kind: Client::KIND, id: "x".to_owned(), reason: "is no client id".into() };
+    let mut client = Client::new("x".parse().map_err(shortest)?, UnixTime::from_secs(0));
+    client.scope = scopes.iter().map(|name| (*name).clone()).collect();
+    let value: AttributeValue = "x".parse().map_err(shortest)?;
+    let permissions = scopes.iter().filter_map(|name| policy.scopes.get(*name)).flat_map(|scope| &scope.permissions);
+    client.attributes = permissions.flat_map(TopicPermission::attributes).map(|name| (name, value.clone())).collect();
+    Ok(client)
 }
 
 /// Checks that scopes are defined.

@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use credgate::daemon::system_time;
+use credgate::clock::UnixTime;
 use credgate::jose::{self, SigningKey};
 use credgate::oauth::{ASSERTION_TYPE, RequestDigest};
 use rumqttc::v5::mqttbytes::v5::Publish;
@@ -41,7 +41,9 @@ fn key() -> Arc<SigningKey> {
 /// Waits until assertions can be told from those of before the start: their times are whole seconds.
 fn wait_for_the_second_after_the_start(site: &Site) {
     let started = site.status().unwrap()["started_at"].as_u64().unwrap();
-    wait_for("the second after the start", || (system_time().as_secs() > started.saturating_add(1)).then_some(()));
+    wait_for("the second after the start", || {
+        (UnixTime::from(std::time::SystemTime::now()).as_secs() > started.saturating_add(1)).then_some(())
+    });
 }
 
 /// A site with its policy, and the client `dev1` with a key.
@@ -75,7 +77,7 @@ fn device(site: &Site) -> Device {
 /// Right but for `changes`; no two are alike.
 fn assertion(changes: &Value) -> String {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let (now, jti) = (system_time(), NUMBER.fetch_add(1, Ordering::Relaxed).to_string());
+    let (now, jti) = (UnixTime::from(std::time::SystemTime::now()), NUMBER.fetch_add(1, Ordering::Relaxed).to_string());
     let mut claims = json!({"iss": "dev1", "sub": "dev1", "aud": ISSUER, "iat": now, "exp": now.saturating_add(60), "jti": jti});
     claims.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
     jose::sign("JWT", &claims, &key()).unwrap()
@@ -136,7 +138,7 @@ fn token_by_an_assertion_of_pyjwt(site: &Site) {
     site.credgate(&["client", "remove", "dev1", "--yes"]);
     site.credgate(&["client", "add", "dev1", "--scope", "telemetry:write", "--jwk-file", jwk.to_str().unwrap()]);
     let signed = |header: Value, jti: &str| {
-        let now = system_time();
+        let now = UnixTime::from(std::time::SystemTime::now());
         let claims = json!({"iss": "dev1", "sub": "dev1", "aud": ISSUER, "iat": now, "exp": now.saturating_add(60), "jti": jti});
         verifier::sign(&fs::read_to_string(&pem).unwrap(), &header, &claims)
     };

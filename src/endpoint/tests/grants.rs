@@ -193,3 +193,17 @@ fn deny_scope_that_names_a_missing_attribute() {
     }
     assert_eq!(issued(&ask_as(change, &json!({"scope": "rs1:read"})).1).0, RS1);
 }
+
+#[test]
+fn the_largest_size_is_that_of_the_token_with_all_scopes() {
+    let (record, secret) = ClientSecret::generate(&Zeroizing::new([7; 32]), NOW);
+    let scope = "rs1:read rs1:write rs1:admin".parse().unwrap();
+    let client = Client { secrets: vec![record], scope, ..Client::new("dev1".parse().unwrap(), NOW) };
+    let policy = policy();
+    let server = policy.resource_servers.values().next().unwrap().clone();
+    let expected = token::largest_size(ISSUER, &client, &server, &policy).unwrap();
+    let other = policy.resource_servers.values().next_back().unwrap();
+    assert_eq!(token::largest_size(ISSUER, &client, other, &policy), None);
+    let (answer, _) = ask_of(engine_of([(client.client_id.clone(), Arc::new(client))].into(), policy, secret), "dev1", &json!({}));
+    assert_eq!(answer["access_token"].as_str().unwrap().len(), expected);
+}

@@ -98,10 +98,10 @@ fn version_1_of_a_resource_server() {
 fn version_1_of_a_resource_server_with_a_dialect() {
     let dialect = Dialect::Rabbitmq { prefix: "mq".parse().unwrap(), vhost: "/".into() };
     check(
-        ResourceServer { dialect, ..ResourceServer::new("b".parse().unwrap(), "a".into(), NOW) },
-        "8201a76861756469656e636561616b6465736372697074696f6e60726d61785f746f6b656e5f6c69666574696d65f66a637265617465645f61\
+        ResourceServer { dialect, max_token_bytes: Some(512), ..ResourceServer::new("b".parse().unwrap(), "a".into(), NOW) },
+        "8201a86861756469656e636561616b6465736372697074696f6e60726d61785f746f6b656e5f6c69666574696d65f66a637265617465645f61\
          741a6b0362b06a757064617465645f61741a6b0362b06c746f6b656e5f666f726d6174636a7774676469616c656374a1687261626269746d71\
-         a266707265666978626d716576686f7374612f",
+         a266707265666978626d716576686f7374612f6f6d61785f746f6b656e5f6279746573190200",
     );
 }
 
