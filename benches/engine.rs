@@ -14,11 +14,11 @@ use std::hint::black_box;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
-use credgate::clients::{Channel, Client, ClientSecret, ClientStore};
+use credgate::clients::{Assertions, AuthMethod, Channel, Client, ClientSecret, ClientStore};
 use credgate::clock::UnixTime;
 use credgate::endpoint::{Engine, Request, Settings};
-use credgate::jose::{KeyRing, SigningKey};
-use credgate::oauth::{ClientId, Format};
+use credgate::jose::{self, KeyRing, SigningKey};
+use credgate::oauth::{self, ClientId, Format};
 use credgate::policy::{Policy, PolicyStore, ResourceServer, Scope};
 use credgate::token::Lifetimes;
 use criterion::Criterion;
@@ -49,7 +49,11 @@ struct Bench {
     client_id: ClientId,
     json: Vec<u8>,
     cbor: Vec<u8>,
+    device_key: Arc<SigningKey>,
 }
+
+/// The client that signs assertions.
+const SIGNER: &str = "signer";
 
 impl Bench {
     /// A gateway with 1,000 clients.
@@ -70,6 +74,14 @@ impl Bench {
                 Client { scope: "telemetry:write".parse().unwrap(), secrets: vec![record.clone()], ..Client::new(id.clone(), NOW) };
             (id, Arc::new(client))
         });
+        let device_key = Arc::new(SigningKey::from_seed(&Zeroizing::new([8; 32])));
+        let signer = Client {
+            scope: "telemetry:write".parse().unwrap(),
+            token_endpoint_auth_method: AuthMethod::PrivateKeyJwt,
+            jwks: vec![device_key.public().clone()],
+            ..Client::new(SIGNER.parse().unwrap(), NOW)
+        };
+        let clients = clients.chain([(signer.client_id.clone(), Arc::new(signer))]);
         let policy = Policy {
             resource_servers: [(server.id.clone(), Arc::new(server))].into(),
             scopes: [(scope.name.clone(), Arc::new(scope))].into(),
@@ -79,13 +91,15 @@ impl Bench {
         let key = Arc::new(SigningKey::from_seed(&Zeroizing::new([9; 32])));
         let settings =
             Settings { issuer: "https://credgate.local".into(), lifetimes: Lifetimes { default: 300, maximum: 3_600 }, max_payload: 8_192 };
-        let engine = Engine::new(settings, store.clone(), store, KeyRing::new(key.clone(), Vec::new()));
+        let started_at = UnixTime::from_secs(NOW.as_secs() - 1_000);
+        let assertions = Assertions::new(settings.issuer.clone(), started_at, 1 << 20, Zeroizing::new([5; 32]));
+        let engine = Engine::new(settings, store.clone(), store, KeyRing::new(key.clone(), Vec::new())).with_assertions(assertions);
         let secret = std::str::from_utf8(secret.expose()).unwrap();
         let json = format!(r#"{{"grant_type":"client_credentials","client_secret":"{secret}","scope":"telemetry:write"}}"#);
         let mut cbor = vec![0xa2, 0x09, 0x6f];
         cbor.extend(b"telemetry:write\x18\x19\x58\x2b");
         cbor.extend(secret.as_bytes());
-        Self { engine, key, client_id: "device-500".parse().unwrap(), json: json.into_bytes(), cbor }
+        Self { engine, key, client_id: "device-500".parse().unwrap(), json: json.into_bytes(), cbor, device_key }
     }
 
     fn answer(&self, format: Format) {
@@ -93,8 +107,27 @@ impl Bench {
             Format::Json => &self.json,
             Format::Cbor => &self.cbor,
         };
-        let request =
-            Request { client_id: &self.client_id, operation: "token", format, payload, channel: Channel::Trusted, envelope: Ok(()) };
+        self.answer_to(&self.client_id, format, payload);
+    }
+
+    /// A hundred requests by assertions that were never used.
+    fn assertions(&self, batch: usize) -> Vec<Vec<u8>> {
+        let request = |number: usize| {
+            let now = NOW.as_secs();
+            let claims = serde_json::json!({
+                "iss": SIGNER, "sub": SIGNER, "aud": "https://credgate.local", "iat": now, "exp": now + 60, "jti": format!("{batch}-{number}"),
+            });
+            let assertion = jose::sign("JWT", &claims, &self.device_key).unwrap();
+            let members = serde_json::json!({
+                "grant_type": "client_credentials", "client_assertion_type": oauth::ASSERTION_TYPE, "client_assertion": assertion,
+            });
+            members.to_string().into_bytes()
+        };
+        (0..BATCH).map(request).collect()
+    }
+
+    fn answer_to(&self, client_id: &ClientId, format: Format, payload: &[u8]) {
+        let request = Request { client_id, operation: "token", format, payload, channel: Channel::Trusted, envelope: Ok(()) };
         let mut entropy = [0; 16];
         getrandom::fill(&mut entropy).unwrap();
         let reply = self.engine.handle(black_box(&request), NOW, entropy);
@@ -107,12 +140,24 @@ impl Bench {
     }
 }
 
-fn time(action: impl Fn()) -> Duration {
+/// What is done between two looks at the clock.
+const BATCH: usize = 100;
+
+fn time(action: impl Fn(usize)) -> Duration {
     let started = Instant::now();
-    for _ in 0..100 {
-        action();
+    for number in 0..BATCH {
+        action(number);
     }
     started.elapsed()
+}
+
+/// Prints the ratio of two rates from batches that alternate.
+fn report(what: &str, beside: &str, mut batch: impl FnMut(usize) -> (Duration, Duration)) {
+    let ratio = |(bare, engine): (Duration, Duration)| bare.as_secs_f64() / engine.as_secs_f64() * 100.0;
+    let mut ratios: Vec<f64> = (0..200).map(|number| ratio(batch(number))).collect();
+    ratios.sort_by(f64::total_cmp);
+    let [first, median, third] = [50, 100, 150].map(|index| ratios[index]);
+    println!("{what}: {median:.1} % of the rate of {beside} (median of 200 alternating batches; quartiles {first:.1} and {third:.1})");
 }
 
 fn main() {
@@ -124,14 +169,23 @@ fn main() {
     criterion.final_summary();
 
     for (name, format) in [("JSON", Format::Json), ("CBOR", Format::Cbor)] {
-        let mut ratios: Vec<f64> =
-            (0..200).map(|_| time(|| bench.sign()).as_secs_f64() / time(|| bench.answer(format)).as_secs_f64()).collect();
-        ratios.sort_by(f64::total_cmp);
-        println!(
-            "engine, {name}: {:.1} % of the bare signing rate (median of 200 alternating batches; quartiles {:.1} and {:.1})",
-            ratios[100] * 100.0,
-            ratios[50] * 100.0,
-            ratios[150] * 100.0
-        );
+        let batch = |_| (time(|_| bench.sign()), time(|_| bench.answer(format)));
+        report(&format!("engine, secret, {name}"), "a bare signature", batch);
     }
+    let signer: ClientId = SIGNER.parse().unwrap();
+    let message = [b'x'; 300];
+    let signature = ed25519_dalek::Signature::from_bytes(&bench.device_key.sign(&message));
+    let verify = || {
+        // As the engine must: from the 32 bytes of the registered key.
+        let key = ed25519_dalek::VerifyingKey::from_bytes(black_box(bench.device_key.public().x())).unwrap();
+        key.verify_strict(black_box(&message), &signature).unwrap();
+    };
+    report("engine, assertion, JSON", "a bare verification and a bare signature", |number| {
+        let requests = bench.assertions(number);
+        let bare = time(|_| {
+            verify();
+            bench.sign();
+        });
+        (bare, time(|index| bench.answer_to(&signer, Format::Json, &requests[index])))
+    });
 }
