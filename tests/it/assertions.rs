@@ -55,7 +55,6 @@ fn register(site: &Site, options: &[&str]) {
     site.credgate(&[&add, options].concat());
     match &site.broker {
         Broker::Mosquitto(mosquitto) => mosquitto.set_password("dev1", MQTT_PASSWORD),
-        #[cfg(feature = "embedded-broker")]
         Broker::Embedded => {}
     }
     wait_for_the_second_after_the_start(site);
@@ -65,7 +64,6 @@ fn register(site: &Site, options: &[&str]) {
 fn mqtt_password(site: &Site) -> String {
     match &site.broker {
         Broker::Mosquitto(_) => MQTT_PASSWORD.to_owned(),
-        #[cfg(feature = "embedded-broker")]
         Broker::Embedded => assertion(&json!({})),
     }
 }
@@ -144,7 +142,6 @@ fn token_by_an_assertion_of_pyjwt(site: &Site) {
     };
     let password = match &site.broker {
         Broker::Mosquitto(_) => MQTT_PASSWORD.to_owned(),
-        #[cfg(feature = "embedded-broker")]
         Broker::Embedded => signed(json!({}), "c"),
     };
     let device = Device::connect(site, "dev1", &password);
@@ -204,7 +201,6 @@ fn the_reference_device_signs(site: &Site) {
             mosquitto.set_password("dev1", MQTT_PASSWORD);
             &[&[], &["--no-clock"]]
         }
-        #[cfg(feature = "embedded-broker")]
         Broker::Embedded => {
             wait_for_the_second_after_the_start(site);
             &[&[]]
