@@ -60,12 +60,8 @@ impl Bench {
     fn new() -> Self {
         let server = ResourceServer::new("telemetry".parse().unwrap(), "https://telemetry.example".into(), NOW);
         let scope = Scope {
-            name: "telemetry:write".parse().unwrap(),
-            description: String::new(),
-            resource_server: server.id.clone(),
             permissions: vec!["pub telemetry/{client_id}/#".parse().unwrap()],
-            created_at: NOW,
-            updated_at: NOW,
+            ..Scope::new("telemetry:write".parse().unwrap(), server.id.clone(), NOW)
         };
         let (record, secret) = ClientSecret::generate(&Zeroizing::new([7; 32]), NOW);
         let clients = (0..1_000).map(|number| {

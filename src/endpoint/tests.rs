@@ -41,14 +41,7 @@ fn resource_server(id: &str, max_token_lifetime: Option<u32>) -> ResourceServer 
 }
 
 fn scope(name: &str, resource_server: &str) -> Scope {
-    Scope {
-        name: name.parse().unwrap(),
-        description: String::new(),
-        resource_server: resource_server.parse().unwrap(),
-        permissions: Vec::new(),
-        created_at: NOW,
-        updated_at: NOW,
-    }
+    Scope::new(name.parse().unwrap(), resource_server.parse().unwrap(), NOW)
 }
 
 /// `both` has scopes at two resource servers, `one` at `rs1` alone, `none` nowhere; `blocked` and `suspended` are what they say.

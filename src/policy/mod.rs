@@ -97,6 +97,14 @@ pub struct Scope {
     pub updated_at: UnixTime,
 }
 
+impl Scope {
+    /// A scope without a description that opens no topic.
+    #[must_use]
+    pub fn new(name: ScopeToken, resource_server: ResourceServerId, now: UnixTime) -> Self {
+        Self { name, description: String::new(), resource_server, permissions: Vec::new(), created_at: now, updated_at: now }
+    }
+}
+
 /// A role: a named set of scopes, to be granted together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Role {

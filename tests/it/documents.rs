@@ -45,12 +45,8 @@ impl PolicyStore for Example {
     fn policy(&self) -> Arc<Policy> {
         let server = ResourceServer::new("telemetry".parse().unwrap(), "https://telemetry.example".into(), NOW);
         let scope = Scope {
-            name: "telemetry:write".parse().unwrap(),
-            description: String::new(),
-            resource_server: server.id.clone(),
             permissions: vec!["pub telemetry/{client_id}/#".parse().unwrap()],
-            created_at: NOW,
-            updated_at: NOW,
+            ..Scope::new("telemetry:write".parse().unwrap(), server.id.clone(), NOW)
         };
         Arc::new(Policy {
             resource_servers: [(server.id.clone(), Arc::new(server))].into(),

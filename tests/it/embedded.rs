@@ -73,14 +73,7 @@ struct Fixture {
 
 fn gateway() -> (Arc<Gateway>, HashMap<String, String>) {
     let server = ResourceServer::new("telemetry".parse().unwrap(), AUDIENCE.into(), NOW);
-    let scope = Scope {
-        name: "telemetry:write".parse().unwrap(),
-        description: String::new(),
-        resource_server: server.id.clone(),
-        permissions: Vec::new(),
-        created_at: NOW,
-        updated_at: NOW,
-    };
+    let scope = Scope::new("telemetry:write".parse().unwrap(), server.id.clone(), NOW);
     let mut policy = Policy::default();
     policy.scopes.insert(scope.name.clone(), Arc::new(scope));
     policy.resource_servers.insert(server.id.clone(), Arc::new(server));

@@ -56,12 +56,8 @@ fn gateway() -> (Arc<Gateway>, String) {
     let client = Client { scope: "telemetry:write".parse().unwrap(), secrets: vec![record], ..Client::new(DEVICE.parse().unwrap(), NOW) };
     let server = ResourceServer::new("telemetry".parse().unwrap(), "https://telemetry.example".into(), NOW);
     let scope = Scope {
-        name: "telemetry:write".parse().unwrap(),
-        description: String::new(),
-        resource_server: server.id.clone(),
         permissions: vec!["pub telemetry/{client_id}/#".parse().unwrap()],
-        created_at: NOW,
-        updated_at: NOW,
+        ..Scope::new("telemetry:write".parse().unwrap(), server.id.clone(), NOW)
     };
     let policy = Policy {
         resource_servers: [(server.id.clone(), Arc::new(server))].into(),

@@ -76,12 +76,8 @@ fn gateway(state: &tempfile::TempDir, link: LinkKind) -> Arc<Gateway> {
     let registry = Registry::open(&options).unwrap();
     let server = ResourceServer::new("telemetry".parse().unwrap(), "https://telemetry.example".into(), now());
     let scope = |name: &str| Scope {
-        name: name.parse().unwrap(),
-        description: String::new(),
-        resource_server: server.id.clone(),
         permissions: vec!["pub telemetry/{client_id}/#".parse().unwrap()],
-        created_at: now(),
-        updated_at: now(),
+        ..Scope::new(name.parse().unwrap(), server.id.clone(), now())
     };
     let client = Client {
         scope: "config:read telemetry:write".parse().unwrap(),

@@ -48,12 +48,9 @@ fn server(id: &str, audience: &str) -> ResourceServer {
 
 fn scope(name: &str, server: &str) -> Scope {
     Scope {
-        name: name.parse().unwrap(),
         description: "Write telemetry".into(),
-        resource_server: server.parse().unwrap(),
         permissions: vec!["pub telemetry/{client_id}/#".parse().unwrap()],
-        created_at: NOW,
-        updated_at: NOW,
+        ..Scope::new(name.parse().unwrap(), server.parse().unwrap(), NOW)
     }
 }
 
