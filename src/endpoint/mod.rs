@@ -60,6 +60,8 @@ pub enum EnvelopeFault {
         /// Seconds after which to try again.
         retry_after: u32,
     },
+    /// The operating system gave no random bytes, so that nothing can be signed.
+    NoRandomness,
 }
 
 /// An answer, ready for the wire, and what to log of it.
@@ -186,6 +188,7 @@ impl Engine {
                 return Err(Refusal::invalid_request(Reason::ForeignResponseTopic, text));
             }
             Err(EnvelopeFault::Overloaded { retry_after }) => return Err(Refusal::overloaded(retry_after)),
+            Err(EnvelopeFault::NoRandomness) => return Err(Refusal::internal("no random bytes")),
         }
         if request.payload.len() > self.settings.max_payload {
             let text = format!("the payload is larger than {} bytes", self.settings.max_payload);

@@ -335,6 +335,7 @@ fn deny_envelope_faults_before_the_payload_is_read() {
         (EnvelopeFault::Retained, ErrorCode::InvalidRequest, Reason::Retained),
         (EnvelopeFault::ForeignResponseTopic, ErrorCode::InvalidRequest, Reason::ForeignResponseTopic),
         (EnvelopeFault::Overloaded { retry_after: 5 }, ErrorCode::TemporarilyUnavailable, Reason::Overloaded),
+        (EnvelopeFault::NoRandomness, ErrorCode::ServerError, Reason::Internal),
     ] {
         let reply = send(&engine, "one", b"not even json", |request| request.envelope = Err(fault));
         assert_eq!(refusal(&reply.decision), (code, reason));

@@ -9,8 +9,8 @@ use tracing::{debug, info, warn};
 use super::{Counters, Topics};
 use crate::clients::Channel;
 use crate::clock::UnixTime;
-use crate::endpoint::{Decision, Engine, EnvelopeFault, Reply, Request};
-use crate::oauth::{Format, Operation, Refusal};
+use crate::endpoint::{Decision, Engine, EnvelopeFault, Request};
+use crate::oauth::{Format, Operation};
 use crate::token::TokenEntropy;
 
 /// Seconds a response may wait in a broker.
@@ -168,6 +168,14 @@ impl Gateway {
             return None;
         };
         let own_response_topic = inbound.response_topic.filter(|response| self.topics.allows_response(&topic.client_id, response));
+        let overloaded = matches!(fault, Some(EnvelopeFault::Overloaded { .. }));
+        let (entropy, fault) = match entropy() {
+            Ok(entropy) => (entropy, fault),
+            Err(error) => {
+                warn!(%error, "the operating system gives no random bytes");
+                (TokenEntropy::default(), Some(EnvelopeFault::NoRandomness))
+            }
+        };
         let fault = fault
             .or(inbound.retain.then_some(EnvelopeFault::Retained))
             .or((inbound.response_topic.is_some() && own_response_topic.is_none()).then_some(EnvelopeFault::ForeignResponseTopic));
@@ -179,16 +187,7 @@ impl Gateway {
             channel: self.channel,
             envelope: fault.map_or(Ok(()), Err),
         };
-        let reply = match entropy() {
-            Ok(entropy) => self.engine.handle(&request, self.now(), entropy),
-            Err(error) => {
-                warn!(%error, "the operating system gives no random bytes");
-                let refusal = Refusal::internal("no random bytes");
-                let payload = crate::oauth::encode(topic.format, crate::oauth::Response::Error(&refusal), None);
-                Reply { payload, decision: Decision::Refused(refusal) }
-            }
-        };
-        let overloaded = matches!(fault, Some(EnvelopeFault::Overloaded { .. }));
+        let reply = self.engine.handle(&request, self.now(), entropy);
         self.counters.count_answer(reply.decision.is_accepted(), overloaded);
         self.log(&request, &reply.decision, started);
         let verdict = if reply.decision.is_accepted() { "accepted" } else { "rejected" };

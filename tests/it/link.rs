@@ -73,7 +73,8 @@ fn gateway() -> (Arc<Gateway>, String) {
     (Arc::new(gateway), format!(r#"{{"grant_type":"client_credentials","client_id":"{DEVICE}","client_secret":"{secret}"}}"#))
 }
 
-fn options(broker: &Mosquitto) -> LinkOptions {
+/// A link to that broker that comes back at once.
+pub fn options(broker: &Mosquitto) -> LinkOptions {
     LinkOptions {
         host: "localhost".into(),
         port: broker.port(),

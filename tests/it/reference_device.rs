@@ -52,10 +52,14 @@ fn broker() -> Mosquitto {
 }
 
 fn options(broker: &Mosquitto, version: MqttVersion) -> DeviceOptions {
+    options_at(broker.port(), broker.client_config(), version)
+}
+
+fn options_at(port: u16, tls: Arc<rustls::ClientConfig>, version: MqttVersion) -> DeviceOptions {
     DeviceOptions {
         host: "localhost".into(),
-        port: broker.port(),
-        tls: broker.client_config(),
+        port,
+        tls,
         version,
         topics: Topics::new("oauth2/v1").unwrap(),
         client_id: DEVICE.parse().unwrap(),
@@ -105,18 +109,7 @@ struct LinkedGateway {
 impl LinkedGateway {
     async fn start(broker: &Mosquitto) -> Self {
         let state = tempfile::tempdir().unwrap();
-        let options = LinkOptions {
-            host: "localhost".into(),
-            port: broker.port(),
-            tls: Some(broker.client_config()),
-            client_id: "credgate".into(),
-            username: Some(GATEWAY.0.into()),
-            password: Some(Secret::new(GATEWAY.1.into())),
-            keep_alive: 30,
-            queue: 256,
-            reconnect_min: Duration::from_millis(20),
-            reconnect_max: Duration::from_millis(200),
-        };
+        let options = LinkOptions { keep_alive: 30, ..crate::link::options(broker) };
         let link = Link::start(options, gateway(&state, LinkKind::Broker));
         timeout(PATIENCE, link.state().wait_for(|state| *state == LinkState::Up)).await.unwrap().unwrap();
         Self { link, _state: state }
@@ -232,17 +225,9 @@ async fn device_says_what_the_embedded_broker_does_not_allow() {
     };
     let broker = EmbeddedBroker::start(embedded, gateway(&state, LinkKind::EmbeddedBroker)).await.unwrap();
     for version in VERSIONS {
-        let own = || DeviceOptions {
-            host: "localhost".into(),
-            port: broker.local_addrs()[0].port(),
-            tls: tls::client_config(Some(&pki.ca_certificate), None).unwrap(),
-            version,
-            topics: Topics::new("oauth2/v1").unwrap(),
-            client_id: DEVICE.parse().unwrap(),
-            credential: Credential::Secret(device_secret()),
-            mqtt_client_id: None,
-            qos: QoS::AtLeastOnce,
-            timeout: PATIENCE,
+        let own = || {
+            let tls = tls::client_config(Some(&pki.ca_certificate), None).unwrap();
+            options_at(broker.local_addrs()[0].port(), tls, version)
         };
         request_token(&own(), &query(Format::Json)).await.unwrap();
         let foreign = DeviceOptions { topics: Topics::new("x/y").unwrap(), ..own() };

@@ -33,7 +33,7 @@ impl Requests {
             return PublishAction::Handled;
         }
         let qos = if event.qos == mqtt5::QoS::AtMostOnce { QoS::AtMostOnce } else { QoS::AtLeastOnce };
-        if qos == QoS::AtLeastOnce && topics.parse_request(&event.topic).is_some() && self.is_queue_full(&event.client_id) {
+        if qos == QoS::AtLeastOnce && self.is_queue_full(&event.client_id) && topics.parse_request(&event.topic).is_some() {
             self.gateway.counters().count_shed();
             debug!(mqtt_client_id = &*event.client_id, topic = &*event.topic, "request shed: earlier answers are not read");
             return PublishAction::Handled;
