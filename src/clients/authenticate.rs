@@ -7,7 +7,7 @@ use subtle::{Choice, ConstantTimeEq};
 use super::assertion::Fault;
 use super::{Assertions, AuthMethod, Client, ClientStore, MAX_SECRETS, SecretDigest, Status};
 use crate::clock::UnixTime;
-use crate::oauth::{ClientCredential, ClientId, ErrorCode, Reason, Refusal, Secret, TokenRequest};
+use crate::oauth::{ClientCredential, ClientId, ClientRequest, ErrorCode, Reason, Refusal, Secret};
 
 /// What a request came through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,12 +21,12 @@ pub enum Channel {
 /// A request whose client is who it says it is. Only [`authenticate`] makes one.
 #[must_use]
 #[derive(Debug)]
-pub struct AuthenticatedClient {
+pub struct AuthenticatedClient<A> {
     client: Arc<Client>,
-    request: TokenRequest,
+    request: ClientRequest<A>,
 }
 
-impl AuthenticatedClient {
+impl<A> AuthenticatedClient<A> {
     /// The client, as it was registered at that moment.
     #[must_use]
     pub fn client(&self) -> &Client {
@@ -34,8 +34,9 @@ impl AuthenticatedClient {
     }
 
     /// What it asks for.
-    pub fn request(&self) -> &TokenRequest {
-        &self.request
+    #[must_use]
+    pub fn ask(&self) -> &A {
+        self.request.ask()
     }
 }
 
@@ -46,15 +47,15 @@ impl AuthenticatedClient {
 /// # Errors
 /// `invalid_request` if the payload names another client; `use_nonce` or `temporarily_unavailable` for an assertion that is the client's own;
 /// `invalid_client` for everything else, with one text.
-pub fn authenticate(
-    request: TokenRequest,
+pub fn authenticate<A>(
+    request: ClientRequest<A>,
     topic_client_id: &ClientId,
     channel: Channel,
     store: &dyn ClientStore,
     assertions: Option<&Assertions>,
     now: UnixTime,
     entropy: &[u8; 16],
-) -> Result<AuthenticatedClient, Refusal> {
+) -> Result<AuthenticatedClient<A>, Refusal> {
     if request.client_id().is_some_and(|id| id != topic_client_id) {
         return Err(Refusal::invalid_request(Reason::ClientIdMismatch, "client_id: must be the client id of the topic"));
     }

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 use super::{DeviceError, TokenAnswer};
-use crate::oauth::{ErrorCode, Format, Param, TokenType};
+use crate::oauth::{ErrorCode, Format, Param, Table, TokenType};
 
 /// An answer that was understood: a token, a nonce or a refusal, and the `state` that says whose it is.
 #[derive(Debug)]
@@ -110,7 +110,7 @@ impl Members {
         for (key, value) in pairs {
             let param = match (format, key) {
                 (Format::Json, Value::Text(name)) => Param::from_name(&name),
-                (Format::Cbor, Value::Integer(key)) => i64::try_from(key).ok().and_then(Param::from_key),
+                (Format::Cbor, Value::Integer(key)) => i64::try_from(key).ok().and_then(|key| Param::from_key(Table::Token, key)),
                 _ => None,
             };
             match param {
@@ -238,12 +238,12 @@ mod tests {
         let scope: ScopeSet = "a b".parse().unwrap();
         let token = TokenResponse { access_token: "a.b.c", token_type: TokenType::Bearer, expires_in: 0, scope: Some(&scope) };
         for format in [Format::Json, Format::Cbor] {
-            let answer = decode(format, &encode(format, Response::Token(token), Some("\u{e9}"))).unwrap();
+            let answer = decode(format, &encode(format, Table::Token, Response::Token(token), Some("\u{e9}"))).unwrap();
             assert_eq!(answer.outcome.unwrap().unwrap().scope.as_deref(), Some("a b"));
             assert_eq!(answer.state.as_deref(), Some("\u{e9}"));
             for code in ErrorCode::ALL {
                 let refusal = Refusal::new(*code, Reason::Malformed, "text");
-                let answer = decode(format, &encode(format, Response::Error(&refusal), None)).unwrap();
+                let answer = decode(format, &encode(format, Table::Token, Response::Error(&refusal), None)).unwrap();
                 assert_eq!(
                     answer.outcome,
                     Err(DeviceError::Rejected { error: *code, description: Some("text".into()), retry_after: None })
@@ -257,9 +257,9 @@ mod tests {
         let nonce = ServerNonce { value: [0xff; 24], expires_in: 45 };
         let refusal = Refusal::use_nonce(Reason::StaleNonce, nonce);
         for format in [Format::Json, Format::Cbor] {
-            let given = decode(format, &encode(format, Response::Nonce(&nonce), Some("7"))).unwrap();
+            let given = decode(format, &encode(format, Table::Token, Response::Nonce(&nonce), Some("7"))).unwrap();
             assert_eq!((given.outcome, given.nonce, given.state), (Ok(None), Some("_".repeat(32)), Some("7".into())));
-            let told = decode(format, &encode(format, Response::Error(&refusal), None)).unwrap();
+            let told = decode(format, &encode(format, Table::Token, Response::Error(&refusal), None)).unwrap();
             assert_eq!(told.nonce, Some("_".repeat(32)));
             assert!(matches!(told.outcome, Err(DeviceError::Rejected { error: ErrorCode::UseNonce, .. })));
         }

@@ -5,7 +5,7 @@ use serde_bytes::Bytes;
 use zeroize::Zeroizing;
 
 use super::TokenQuery;
-use crate::oauth::{ASSERTION_TYPE, ClientId, Format, GrantType, Param, RequestDigest};
+use crate::oauth::{ASSERTION_TYPE, ClientId, Format, GrantType, Param, RequestDigest, Table};
 
 /// What a request carries as the client's proof.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +17,7 @@ pub(super) enum Proof<'a> {
 /// What an assertion for a request of [`encode`] is bound to.
 pub(super) fn digest(client_id: &ClientId, query: &TokenQuery) -> RequestDigest {
     let scope = query.scope.as_ref().map(ToString::to_string);
-    RequestDigest::of(query.audience.as_deref(), scope.as_deref(), Some(client_id.as_str()))
+    RequestDigest::of_token_request(query.audience.as_deref(), scope.as_deref(), Some(client_id.as_str()))
 }
 
 /// Encodes a nonce request.
@@ -56,8 +56,8 @@ pub fn describe(client_id: &ClientId, query: &TokenQuery) -> String {
             let pairs: Vec<String> = members
                 .iter()
                 .map(|(param, text)| match param {
-                    Param::ClientSecret => format!("{}: '{text}'", param.key().unwrap_or_default()),
-                    _ => format!("{}: {text:?}", param.key().unwrap_or_default()),
+                    Param::ClientSecret => format!("{}: '{text}'", param.key(Table::Token).unwrap_or_default()),
+                    _ => format!("{}: {text:?}", param.key(Table::Token).unwrap_or_default()),
                 })
                 .collect();
             format!("{{{}}}", pairs.join(", "))
@@ -106,8 +106,8 @@ impl Serialize for Members<'_> {
         for (param, text) in self.iter() {
             match (self.format, param) {
                 (Format::Json, _) => map.serialize_entry(param.name(), text)?,
-                (Format::Cbor, Param::ClientSecret) => map.serialize_entry(&param.key(), Bytes::new(text.as_bytes()))?,
-                (Format::Cbor, _) => map.serialize_entry(&param.key(), text)?,
+                (Format::Cbor, Param::ClientSecret) => map.serialize_entry(&param.key(Table::Token), Bytes::new(text.as_bytes()))?,
+                (Format::Cbor, _) => map.serialize_entry(&param.key(Table::Token), text)?,
             }
         }
         map.end()
@@ -117,7 +117,7 @@ impl Serialize for Members<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oauth::{ClientCredential, decode_token_request};
+    use crate::oauth::{ClientCredential, TokenAsk, decode_client_request};
 
     fn query(format: Format) -> TokenQuery {
         TokenQuery { format, scope: Some("b a".parse().unwrap()), audience: Some("rs".into()), state: None }
@@ -158,12 +158,12 @@ mod tests {
     fn the_gateway_reads_what_was_meant() {
         for format in [Format::Json, Format::Cbor] {
             let payload = encode(&"dev1".parse().unwrap(), Proof::Secret("geheim\u{e9}\n"), &query(format), Some("7"));
-            let request = decode_token_request(format, &payload).unwrap();
+            let request = decode_client_request::<TokenAsk>(format, &payload).unwrap();
             assert_eq!(request.client_id().unwrap().as_str(), "dev1");
             let ClientCredential::Secret(secret) = request.credential() else { panic!("no secret") };
             assert_eq!(secret.expose(), "geheim\u{e9}\n".as_bytes());
-            assert_eq!(request.scope(), query(format).scope.as_ref());
-            assert_eq!((request.audience(), request.state()), (Some("rs"), Some("7")));
+            assert_eq!(request.ask().scope(), query(format).scope.as_ref());
+            assert_eq!((request.ask().audience(), request.state()), (Some("rs"), Some("7")));
         }
     }
 
@@ -172,7 +172,7 @@ mod tests {
         for format in [Format::Json, Format::Cbor] {
             let id = "dev1".parse().unwrap();
             let payload = encode(&id, Proof::Assertion("a.b.c"), &query(format), Some("7"));
-            let request = decode_token_request(format, &payload).unwrap();
+            let request = decode_client_request::<TokenAsk>(format, &payload).unwrap();
             let ClientCredential::Assertion(assertion, bound) = request.credential() else { panic!("no assertion") };
             assert_eq!((assertion.expose(), *bound), (&b"a.b.c"[..], digest(&id, &query(format))));
             if format == Format::Cbor {

@@ -1,6 +1,7 @@
 //! The endpoint: one total function from a request to its answer. An error is an encoded answer, made here and nowhere else.
 
 mod duplicates;
+mod exchange;
 mod metadata;
 mod nonce;
 #[cfg(test)]
@@ -12,11 +13,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::clients::{Assertions, Channel, Client, ClientStore, authenticate_session};
 use crate::clock::UnixTime;
 use crate::jose::KeyRing;
-use crate::oauth::{self, ClientId, Format, Operation, Reason, Refusal, Response, Secret};
+use crate::oauth::{ClientId, Format, Operation, Reason, Refusal, Secret};
 use crate::policy::PolicyStore;
 use crate::token::{Lifetimes, TokenEntropy};
 
 use duplicates::Duplicates;
+use exchange::{Done, Exchange, Turns};
 
 pub use metadata::{Metadata, MqttMetadata};
 
@@ -114,13 +116,22 @@ pub struct Engine {
     keys: RwLock<Arc<KeyRing>>,
     assertions: Option<Assertions>,
     duplicates: Duplicates,
+    writing: Turns,
 }
 
 impl Engine {
     /// An engine over these stores and keys.
     #[must_use]
     pub fn new(settings: Settings, clients: Arc<dyn ClientStore>, policies: Arc<dyn PolicyStore>, keys: KeyRing) -> Self {
-        Self { settings, clients, policies, keys: RwLock::new(Arc::new(keys)), assertions: None, duplicates: Duplicates::default() }
+        Self {
+            settings,
+            clients,
+            policies,
+            keys: RwLock::new(Arc::new(keys)),
+            assertions: None,
+            duplicates: Duplicates::default(),
+            writing: Turns::default(),
+        }
     }
 
     /// The same, with client authentication by assertion.
@@ -165,15 +176,17 @@ impl Engine {
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
     }
 
-    /// Answers a request. `entropy` must be fresh random bytes of the operating system.
+    /// Answers a request. `entropy` must be fresh random bytes of the operating system. Waits for the disk if the operation writes
+    /// ([`Operation::writes`]), and never otherwise.
     #[must_use]
     pub fn handle(&self, request: &Request<'_>, now: UnixTime, entropy: TokenEntropy) -> Reply {
-        let refusal = match self.admit(request) {
-            Ok(Operation::Token) => return self.token(request, now, entropy),
-            Ok(Operation::Nonce) => return self.nonce(request, now, entropy),
-            Err(refusal) => refusal,
-        };
-        refused(request.format, refusal, None)
+        let exchange = |operation| Exchange::new(request, operation, now, entropy);
+        match self.admit(request) {
+            Ok(Operation::Token) => self.serve(exchange(Operation::Token), Self::token),
+            Ok(Operation::Nonce) => self.nonce(exchange(Operation::Nonce)),
+            // Errors have the same keys in every table.
+            Err(refusal) => exchange(Operation::Token).refuse(refusal),
+        }
     }
 
     /// Everything that is refused without a look into the payload.
@@ -199,8 +212,4 @@ impl Engine {
             .parse()
             .map_err(|_| Refusal::invalid_request(Reason::UnknownOperation, "the operation of the topic is not supported"))
     }
-}
-
-fn refused(format: Format, refusal: Refusal, state: Option<&str>) -> Reply {
-    Reply { payload: oauth::encode(format, Response::Error(&refusal), state), decision: Decision::Refused(refusal) }
 }

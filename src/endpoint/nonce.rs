@@ -1,22 +1,19 @@
 //! The nonce operation: for a device that has no clock (protocol section 3).
 
-use super::{Decision, Engine, Reply, Request, refused};
-use crate::clock::UnixTime;
+use super::{Decision, Engine, Exchange, Reply};
 use crate::oauth::{self, Reason, Refusal, Response};
-use crate::token::TokenEntropy;
 
 impl Engine {
     /// Anybody gets a nonce for any client id: it says nothing of whether there is such a client, and costs nothing to keep.
-    pub(super) fn nonce(&self, request: &Request<'_>, now: UnixTime, entropy: TokenEntropy) -> Reply {
-        let state = match oauth::decode_nonce_request(request.format, request.payload) {
-            Ok(state) => state,
-            Err(malformed) => return refused(request.format, malformed.refusal, malformed.state.as_deref()),
-        };
+    pub(super) fn nonce(&self, mut exchange: Exchange<'_>) -> Reply {
+        match oauth::decode_nonce_request(exchange.request.format, exchange.request.payload) {
+            Ok(state) => exchange.state = state,
+            Err(malformed) => return exchange.malformed(*malformed),
+        }
         let Some(assertions) = &self.assertions else {
-            let refusal = Refusal::invalid_request(Reason::UnknownOperation, "assertions are not accepted here");
-            return refused(request.format, refusal, state.as_deref());
+            return exchange.refuse(Refusal::invalid_request(Reason::UnknownOperation, "assertions are not accepted here"));
         };
-        let nonce = assertions.nonce(request.client_id, now, &entropy);
-        Reply { payload: oauth::encode(request.format, Response::Nonce(&nonce), state.as_deref()), decision: Decision::NonceGiven }
+        let nonce = assertions.nonce(exchange.request.client_id, exchange.now, &exchange.entropy);
+        Reply { payload: exchange.encode(Response::Nonce(&nonce)), decision: Decision::NonceGiven }
     }
 }

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use super::params::Table;
 use super::{Format, Param, Refusal, ScopeSet, ServerNonce, TokenType};
 
 /// An answer of the token endpoint.
@@ -30,9 +31,9 @@ pub struct TokenResponse<'a> {
     pub scope: Option<&'a ScopeSet>,
 }
 
-/// Encodes an answer, with the request's `state` if it had one.
+/// Encodes an answer, with the request's `state` if it had one; `table` has the keys for CBOR.
 #[must_use]
-pub fn encode(format: Format, response: Response<'_>, state: Option<&str>) -> Vec<u8> {
+pub fn encode(format: Format, table: Table, response: Response<'_>, state: Option<&str>) -> Vec<u8> {
     let mut members = Vec::with_capacity(5);
     match response {
         Response::Token(token) => {
@@ -56,10 +57,10 @@ pub fn encode(format: Format, response: Response<'_>, state: Option<&str>) -> Ve
     members.extend(state.map(|state| (Param::State, Member::Text(state.to_owned()))));
     // Neither serialiser can fail: every key is text or an integer, and the writer is memory.
     match format {
-        Format::Json => serde_json::to_vec(&Members { format, members }).unwrap_or_default(),
+        Format::Json => serde_json::to_vec(&Members { format, table, members }).unwrap_or_default(),
         Format::Cbor => {
-            members.sort_by_key(|(param, _)| param.key().map(|key| (key < 0, key.unsigned_abs())));
-            serde_cbor::to_vec(&Members { format, members }).unwrap_or_default()
+            members.sort_by_key(|(param, _)| param.key(table).map(|key| (key < 0, key.unsigned_abs())));
+            serde_cbor::to_vec(&Members { format, table, members }).unwrap_or_default()
         }
     }
 }
@@ -82,6 +83,7 @@ enum Member<'a> {
 
 struct Members<'a> {
     format: Format,
+    table: Table,
     members: Vec<(Param, Member<'a>)>,
 }
 
@@ -91,7 +93,7 @@ impl Serialize for Members<'_> {
         for (param, member) in &self.members {
             match self.format {
                 Format::Json => map.serialize_key(param.name())?,
-                Format::Cbor => map.serialize_key(&param.key())?,
+                Format::Cbor => map.serialize_key(&param.key(self.table))?,
             }
             match (self.format, member) {
                 (_, Member::Text(text)) => map.serialize_value(text)?,
@@ -120,7 +122,7 @@ mod tests {
     #[test]
     fn an_error_alone_is_three_bytes_and_a_map() {
         let refusal = Refusal::new(ErrorCode::InvalidClient, Reason::WrongSecret, "");
-        assert_eq!(hex(&encode(Format::Cbor, Response::Error(&refusal), None)), "a1181e02");
+        assert_eq!(hex(&encode(Format::Cbor, Table::Token, Response::Error(&refusal), None)), "a1181e02");
     }
 
     #[test]
@@ -128,14 +130,14 @@ mod tests {
         let scope: ScopeSet = "a".parse().unwrap();
         let token = TokenResponse { access_token: "abc", token_type: TokenType::Bearer, expires_in: 300, scope: Some(&scope) };
         assert_eq!(
-            hex(&encode(Format::Cbor, Response::Token(token), Some("7"))),
+            hex(&encode(Format::Cbor, Table::Token, Response::Token(token), Some("7"))),
             "a501436162630219012c0961611 81c6137182201".replace(' ', "")
         );
     }
 
     #[test]
     fn private_keys_come_last_in_cbor() {
-        let bytes = encode(Format::Cbor, Response::Error(&Refusal::overloaded(5)), Some("7"));
+        let bytes = encode(Format::Cbor, Table::Token, Response::Error(&Refusal::overloaded(5)), Some("7"));
         assert!(hex(&bytes).ends_with("3a0001000105"));
         let value: serde_cbor::Value = serde_cbor::from_slice(&bytes).unwrap();
         assert_eq!(serde_cbor::to_vec(&value).unwrap(), bytes, "deterministic");
@@ -144,12 +146,13 @@ mod tests {
     #[test]
     fn a_nonce_is_text_in_json_and_bytes_in_cbor() {
         let nonce = ServerNonce { value: [0xff; 24], expires_in: 45 };
-        let bytes = encode(Format::Cbor, Response::Nonce(&nonce), None);
+        let bytes = encode(Format::Cbor, Table::Token, Response::Nonce(&nonce), None);
         assert_eq!(hex(&bytes), format!("a202182d18275818{}", "ff".repeat(24)));
         let json = r#"{"cnonce":"________________________________","expires_in":45}"#;
-        assert_eq!(encode(Format::Json, Response::Nonce(&nonce), None), json.as_bytes());
+        assert_eq!(encode(Format::Json, Table::Token, Response::Nonce(&nonce), None), json.as_bytes());
         let refusal = Refusal::use_nonce(Reason::StaleNonce, nonce);
-        let value: serde_cbor::Value = serde_cbor::from_slice(&encode(Format::Cbor, Response::Error(&refusal), None)).unwrap();
+        let value: serde_cbor::Value =
+            serde_cbor::from_slice(&encode(Format::Cbor, Table::Token, Response::Error(&refusal), None)).unwrap();
         let serde_cbor::Value::Map(members) = value else { panic!("no map") };
         assert_eq!(members[&serde_cbor::Value::Integer(30)], serde_cbor::Value::Integer(-65_541));
         assert_eq!(members[&serde_cbor::Value::Integer(39)], serde_cbor::Value::Bytes(vec![0xff; 24]));
@@ -159,7 +162,7 @@ mod tests {
     fn json_uses_the_names() {
         let refusal = Refusal::invalid_client(Reason::UnknownClient);
         assert_eq!(
-            encode(Format::Json, Response::Error(&refusal), Some("7")),
+            encode(Format::Json, Table::Token, Response::Error(&refusal), Some("7")),
             br#"{"error":"invalid_client","error_description":"client authentication failed","state":"7"}"#
         );
     }

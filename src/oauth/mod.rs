@@ -12,9 +12,12 @@ mod words;
 
 pub use binding::RequestDigest;
 pub use codes::{ErrorCode, GrantType, TokenType};
-pub use decode::{ASSERTION_TYPE, ClientCredential, MalformedRequest, TokenRequest, decode_nonce_request, decode_token_request};
+pub use decode::{
+    ASSERTION_TYPE, Ask, ClientCredential, ClientRequest, MalformedRequest, Params, TokenAsk, TokenRequest, decode_client_request,
+    decode_nonce_request,
+};
 pub use encode::{Response, TokenResponse, encode};
-pub use params::Param;
+pub use params::{Param, Table};
 pub use refusal::{Reason, Refusal, ServerNonce};
 pub(crate) use words::word;
 pub use words::{ClientId, Format, InvalidWord, Operation, ResourceServerId, RoleName, ScopeSet, ScopeToken, Secret};

@@ -1,9 +1,30 @@
-//! The one table of parameter names and their CBOR keys: RFC 9200 Table 5, RFC 9201 Table 1, and ours below -65536.
+//! The one table of parameter names and their CBOR keys: RFC 9200 Tables 5 and 6, RFC 9201 Table 1, and ours below -65536.
+
+use super::Operation;
+
+/// Which keys count: the token endpoint and introspection give some numbers two meanings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Table {
+    /// The token endpoint (RFC 9200 Table 5), and all operations of ours.
+    Token,
+    /// Introspection (RFC 9200 Table 6), and revocation, whose parameters are the same (RFC 7009 section 2.1).
+    Introspection,
+}
+
+impl Table {
+    /// The table of an operation's parameters.
+    #[must_use]
+    pub const fn of(operation: Operation) -> Self {
+        match operation {
+            Operation::Token | Operation::Nonce => Self::Token,
+        }
+    }
+}
 
 macro_rules! params {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal, $key:expr;)+) => {
-        /// A parameter of a request or response at the token endpoint, with its JSON name and its CBOR key.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $token:expr, $introspection:expr;)+) => {
+        /// A parameter of a request or answer, with its JSON name and its CBOR key in each table.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Param { $($(#[$doc])* $variant,)+ }
 
         impl Param {
@@ -16,10 +37,13 @@ macro_rules! params {
                 match self { $(Param::$variant => $name,)+ }
             }
 
-            /// The key used in CBOR; none for a parameter that CBOR implies.
+            /// The key used in CBOR; none for a parameter that CBOR implies or that has no place in the table.
             #[must_use]
-            pub const fn key(self) -> Option<i64> {
-                match self { $(Param::$variant => $key,)+ }
+            pub const fn key(self, table: Table) -> Option<i64> {
+                match table {
+                    Table::Token => match self { $(Param::$variant => $token,)+ },
+                    Table::Introspection => match self { $(Param::$variant => $introspection,)+ },
+                }
             }
         }
     };
@@ -27,47 +51,67 @@ macro_rules! params {
 
 params! {
     /// RFC 6749 section 5.1.
-    AccessToken = "access_token", Some(1);
+    AccessToken = "access_token", Some(1), None;
+    /// RFC 7662 section 2.2.
+    Iss = "iss", None, Some(1);
     /// RFC 6749 section 5.1; seconds.
-    ExpiresIn = "expires_in", Some(2);
+    ExpiresIn = "expires_in", Some(2), None;
+    /// RFC 7662 section 2.2.
+    Sub = "sub", None, Some(2);
+    /// RFC 7662 section 2.2.
+    Aud = "aud", None, Some(3);
     /// RFC 9201 section 3.1.
-    ReqCnf = "req_cnf", Some(4);
+    ReqCnf = "req_cnf", Some(4), None;
+    /// RFC 7662 section 2.2; seconds since the epoch.
+    Exp = "exp", None, Some(4);
     /// RFC 9200 section 5.8.1.
-    Audience = "audience", Some(5);
+    Audience = "audience", Some(5), None;
+    /// RFC 7662 section 2.2; seconds since the epoch.
+    Nbf = "nbf", None, Some(5);
+    /// RFC 7662 section 2.2; seconds since the epoch.
+    Iat = "iat", None, Some(6);
+    /// RFC 7662 section 2.2; `cti` of RFC 9200 Table 6 in CBOR.
+    Jti = "jti", None, Some(7);
     /// RFC 9201 section 3.2.
-    Cnf = "cnf", Some(8);
+    Cnf = "cnf", Some(8), Some(8);
     /// RFC 6749 section 3.3.
-    Scope = "scope", Some(9);
+    Scope = "scope", Some(9), Some(9);
+    /// RFC 7662 section 2.2.
+    Active = "active", None, Some(10);
+    /// RFC 7662 section 2.1.
+    Token = "token", None, Some(11);
     /// RFC 6749 section 2.2.
-    ClientId = "client_id", Some(24);
-    /// RFC 6749 section 2.3.1.
-    ClientSecret = "client_secret", Some(25);
-    /// Echoed, to pair an answer with its request.
-    State = "state", Some(28);
+    ClientId = "client_id", Some(24), Some(24);
+    /// RFC 6749 section 2.3.1; RFC 9200 Table 6 leaves it out, and its number is free there.
+    ClientSecret = "client_secret", Some(25), Some(25);
+    /// Echoed, to pair an answer with its request; RFC 9200 Table 6 leaves it out, and its number is free there.
+    State = "state", Some(28), Some(28);
     /// RFC 6749 section 5.2.
-    Error = "error", Some(30);
+    Error = "error", Some(30), Some(30);
     /// RFC 6749 section 5.2.
-    ErrorDescription = "error_description", Some(31);
+    ErrorDescription = "error_description", Some(31), Some(31);
     /// RFC 6749 section 5.2.
-    ErrorUri = "error_uri", Some(32);
+    ErrorUri = "error_uri", Some(32), Some(32);
     /// RFC 6749 section 4.4.2.
-    GrantType = "grant_type", Some(33);
+    GrantType = "grant_type", Some(33), None;
+    /// RFC 7662 section 2.1.
+    TokenTypeHint = "token_type_hint", None, Some(33);
     /// RFC 6749 section 7.1.
-    TokenType = "token_type", Some(34);
+    TokenType = "token_type", Some(34), Some(34);
     /// RFC 6749 section 1.5; never issued here.
-    RefreshToken = "refresh_token", Some(37);
+    RefreshToken = "refresh_token", Some(37), None;
     /// RFC 9200 section 5.8.4.3.
-    AceProfile = "ace_profile", Some(38);
-    /// RFC 9200 section 5.3.1.
-    Cnonce = "cnonce", Some(39);
+    AceProfile = "ace_profile", Some(38), Some(38);
+    /// RFC 9200 section 5.3.1; RFC 9200 Table 6 for introspection.
+    Cnonce = "cnonce", Some(39), Some(39);
     /// RFC 9201 section 3.2.
-    RsCnf = "rs_cnf", Some(41);
+    RsCnf = "rs_cnf", Some(41), Some(41);
     /// RFC 7521 section 4.2.
-    ClientAssertion = "client_assertion", Some(-65_537);
+    ClientAssertion = "client_assertion", Some(-65_537), Some(-65_537);
     /// RFC 7521 section 4.2; CBOR implies it.
-    ClientAssertionType = "client_assertion_type", None;
+    ClientAssertionType = "client_assertion_type", None, None;
     /// Seconds to wait before the next try.
-    RetryAfter = "retry_after", Some(-65_538);
+    RetryAfter = "retry_after", Some(-65_538), Some(-65_538);
 }
 
 impl Param {
@@ -79,8 +123,8 @@ impl Param {
 
     /// The parameter of that CBOR key.
     #[must_use]
-    pub fn from_key(key: i64) -> Option<Self> {
-        Self::ALL.iter().copied().find(|param| param.key() == Some(key))
+    pub fn from_key(table: Table, key: i64) -> Option<Self> {
+        Self::ALL.iter().copied().find(|param| param.key(table) == Some(key))
     }
 }
 
@@ -89,7 +133,7 @@ mod tests {
     use super::*;
 
     /// RFC 9200 Table 5 and RFC 9201 Table 1, typed from the RFCs.
-    const REGISTERED: &[(&str, i64)] = &[
+    const TOKEN: &[(&str, i64)] = &[
         ("access_token", 1),
         ("expires_in", 2),
         ("req_cnf", 4),
@@ -110,17 +154,48 @@ mod tests {
         ("rs_cnf", 41),
     ];
 
+    /// RFC 9200 Table 6 and RFC 9201 Table 1, typed from the RFCs; `cti` is `jti` by its JSON name.
+    const INTROSPECTION: &[(&str, i64)] = &[
+        ("iss", 1),
+        ("sub", 2),
+        ("aud", 3),
+        ("exp", 4),
+        ("nbf", 5),
+        ("iat", 6),
+        ("jti", 7),
+        ("cnf", 8),
+        ("scope", 9),
+        ("active", 10),
+        ("token", 11),
+        ("client_id", 24),
+        ("error", 30),
+        ("error_description", 31),
+        ("error_uri", 32),
+        ("token_type_hint", 33),
+        ("token_type", 34),
+        ("ace_profile", 38),
+        ("cnonce", 39),
+        ("rs_cnf", 41),
+    ];
+
     #[test]
-    fn keys_are_those_of_the_registry() {
-        for (name, key) in REGISTERED {
-            assert_eq!(Param::from_name(name).and_then(Param::key), Some(*key), "{name}");
+    fn keys_are_those_of_the_registries() {
+        for (table, fixture) in [(Table::Token, TOKEN), (Table::Introspection, INTROSPECTION)] {
+            for (name, key) in fixture {
+                assert_eq!(Param::from_name(name).and_then(|param| param.key(table)), Some(*key), "{name}");
+            }
         }
     }
 
     #[test]
     fn keys_without_a_registry_are_private_use() {
-        for param in Param::ALL.iter().filter(|param| !REGISTERED.iter().any(|(name, _)| *name == param.name())) {
-            assert!(param.key().is_none_or(|key| key < -65_536), "{param:?}");
+        for param in Param::ALL {
+            let is_in = |table: &[(&str, i64)]| table.iter().any(|(name, _)| *name == param.name());
+            assert!(is_in(TOKEN) || param.key(Table::Token).is_none_or(|key| key < -65_536), "{param:?}");
+            // What a client authenticates with keeps its number of the token endpoint, which introspection does not use.
+            let borrowed = matches!(param, Param::ClientSecret | Param::State);
+            let key = param.key(Table::Introspection);
+            assert!(is_in(INTROSPECTION) || borrowed || key.is_none_or(|key| key < -65_536), "{param:?}");
         }
     }
 
@@ -128,7 +203,9 @@ mod tests {
     fn names_and_keys_are_unique() {
         for param in Param::ALL {
             assert_eq!(Param::from_name(param.name()), Some(*param));
-            assert!(param.key().is_none_or(|key| Param::from_key(key) == Some(*param)));
+            for table in [Table::Token, Table::Introspection] {
+                assert!(param.key(table).is_none_or(|key| Param::from_key(table, key) == Some(*param)), "{param:?}");
+            }
         }
     }
 }

@@ -251,6 +251,14 @@ impl Operation {
             Self::Nonce => "nonce",
         }
     }
+
+    /// Whether it changes the registry, and so may wait for the disk.
+    #[must_use]
+    pub const fn writes(self) -> bool {
+        match self {
+            Self::Token | Self::Nonce => false,
+        }
+    }
 }
 
 impl FromStr for Operation {

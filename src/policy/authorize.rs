@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{PermissionClaims, Permissions, Policy, ResourceServer, Scope};
 use crate::clients::AuthenticatedClient;
 use crate::clock::UnixTime;
-use crate::oauth::{ClientId, ErrorCode, Reason, Refusal, ScopeSet};
+use crate::oauth::{ClientId, ErrorCode, Reason, Refusal, ScopeSet, TokenAsk};
 
 /// What a client is to get. Only [`authorize`] makes one.
 #[must_use]
@@ -66,8 +66,8 @@ impl Grant {
 /// # Errors
 /// `invalid_scope` if any scope asked for is unknown or not granted at the audience, or names an attribute that the client lacks; `invalid_target` if the audience is unknown, opens nothing
 /// to the client, or is not named and cannot be told.
-pub fn authorize(authenticated: AuthenticatedClient, policy: &Policy) -> Result<Grant, Refusal> {
-    let (client, request) = (authenticated.client(), authenticated.request());
+pub fn authorize(authenticated: AuthenticatedClient<TokenAsk>, policy: &Policy) -> Result<Grant, Refusal> {
+    let (client, request) = (authenticated.client(), authenticated.ask());
     let granted = policy.granted(client);
     let asked = request.scope().map(|names| names.iter().map(|name| granted.get(name).copied()).collect::<Option<Vec<_>>>());
     let asked = asked.map(|scopes| scopes.ok_or_else(not_granted)).transpose()?;

@@ -117,7 +117,7 @@ fn token_in_json(site: &Site) {
 
 fn token_in_cbor(site: &Site) {
     register(site, &[]);
-    let bound = RequestDigest::of(None, Some("telemetry:read"), None).to_text();
+    let bound = RequestDigest::of_token_request(None, Some("telemetry:read"), None).to_text();
     let members = BTreeMap::from([(9, Cbor::Text("telemetry:read".into())), (-65_537, Cbor::Text(assertion(&json!({"rqh": bound}))))]);
     let answer = device(site).request(&Ask::raw("dev1", "cbor", serde_cbor::to_vec(&members).unwrap()));
     assert_eq!(answer.topic, "oauth2/v1/client/dev1/token/cbor/accepted");
@@ -271,7 +271,7 @@ fn deny_unbound_requests(site: &Site) {
     let device = device(site);
     let scope = json!({"scope": "telemetry:read"});
     assert_refused(site, &device.request(&ask(&assertion(&json!({})), &scope)), "invalid_client", "request_not_bound");
-    let bound = || assertion(&json!({"rqh": RequestDigest::of(None, Some("telemetry:read"), None).to_text()}));
+    let bound = || assertion(&json!({"rqh": RequestDigest::of_token_request(None, Some("telemetry:read"), None).to_text()}));
     assert_accepted(&device.request(&ask(&bound(), &scope)));
     let other = json!({"scope": "telemetry:read telemetry:write"});
     assert_refused(site, &device.request(&ask(&bound(), &other)), "invalid_client", "wrong_request_binding");

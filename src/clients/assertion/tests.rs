@@ -67,7 +67,7 @@ fn with(changes: Value) -> Value {
 }
 
 fn request() -> RequestDigest {
-    RequestDigest::of(None, Some("a"), None)
+    RequestDigest::of_token_request(None, Some("a"), None)
 }
 
 /// Ends in the reason and the words that the device is told.
@@ -361,7 +361,7 @@ fn deny_requests_that_are_not_the_bound_one() {
     let right = json!(request().to_text());
     assert_eq!(outcome(&assertions, &strict, &bound(right.clone(), "1"), NOW), Ok(()));
     assert_eq!(outcome(&assertions, &strict, &bound(Value::Null, "2"), NOW).unwrap_err().0, Reason::RequestNotBound);
-    let other = RequestDigest::of(None, Some("a b"), None);
+    let other = RequestDigest::of_token_request(None, Some("a b"), None);
     let told = outcome_for(&assertions, &strict, &bound(right.clone(), "3"), Some(&other), NOW);
     assert_eq!(told.unwrap_err().0, Reason::WrongRequestBinding);
     // Who binds without having to is held to it.
