@@ -253,7 +253,7 @@ async fn echo(args: &Args, credentials: &[(ClientId, String)]) -> Result<(), Fai
     let token = "x".repeat(ECHO_TOKEN);
     let answer = |format| {
         let response = TokenResponse { access_token: &token, token_type: TokenType::Bearer, expires_in: 300, scope: None };
-        oauth::encode(format, Response::Token(response), None)
+        oauth::encode(format, oauth::Table::Token, Response::Token(response), None)
     };
     let (json, cbor) = (answer(Format::Json), answer(Format::Cbor));
     let mut dropped = 0_u64;

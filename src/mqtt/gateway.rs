@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 use tracing::{debug, info, warn};
+use zeroize::Zeroizing;
 
 use super::{Counters, Topics};
 use crate::clients::Channel;
@@ -65,6 +66,47 @@ pub struct Inbound<'a> {
     pub response_topic: Option<&'a str>,
     /// Correlation Data.
     pub correlation_data: Option<&'a [u8]>,
+}
+
+/// An [`Inbound`] that outlives the packet it came in.
+#[derive(Debug, Clone)]
+pub struct OwnedInbound {
+    topic: String,
+    payload: Zeroizing<Vec<u8>>,
+    retain: bool,
+    qos: QoS,
+    response_topic: Option<String>,
+    correlation_data: Option<Vec<u8>>,
+}
+
+impl Inbound<'_> {
+    /// A copy, to be answered elsewhere.
+    #[must_use]
+    pub fn to_owned(&self) -> OwnedInbound {
+        OwnedInbound {
+            topic: self.topic.to_owned(),
+            payload: Zeroizing::new(self.payload.to_vec()),
+            retain: self.retain,
+            qos: self.qos,
+            response_topic: self.response_topic.map(str::to_owned),
+            correlation_data: self.correlation_data.map(<[u8]>::to_vec),
+        }
+    }
+}
+
+impl OwnedInbound {
+    /// What it is a copy of.
+    #[must_use]
+    pub fn borrow(&self) -> Inbound<'_> {
+        Inbound {
+            topic: &self.topic,
+            payload: &self.payload,
+            retain: self.retain,
+            qos: self.qos,
+            response_topic: self.response_topic.as_deref(),
+            correlation_data: self.correlation_data.as_deref(),
+        }
+    }
 }
 
 /// A PUBLISH that a link is to send; never retained.
@@ -148,7 +190,14 @@ impl Gateway {
         (self.clock)()
     }
 
-    /// Answers a request; `None` if the message is no request. Takes the time of one signature and never waits.
+    /// Whether a message on that topic asks for a change, so that [`Self::answer`] waits for the disk: to be called off the link's own task.
+    #[must_use]
+    pub fn writes(&self, topic: &str) -> bool {
+        let operation = self.topics.parse_request(topic).and_then(|request| request.operation.parse::<Operation>().ok());
+        operation.is_some_and(Operation::writes)
+    }
+
+    /// Answers a request; `None` if the message is no request. Takes the time of one signature and never waits, unless it [writes](Self::writes).
     #[must_use]
     pub fn answer(&self, inbound: &Inbound<'_>) -> Option<Outbound> {
         self.respond(inbound, None)

@@ -7,6 +7,9 @@ mod gateway;
 pub mod link;
 mod topics;
 
+/// Changes of one link that wait for the disk at once: they share its writes.
+const MAX_WRITES: usize = 8;
+
 pub use counters::{Counters, CountersSnapshot};
-pub use gateway::{Announcement, ClockSource, Gateway, Inbound, LinkKind, Outbound, QoS, Status};
+pub use gateway::{Announcement, ClockSource, Gateway, Inbound, LinkKind, Outbound, OwnedInbound, QoS, Status};
 pub use topics::{RequestTopic, Topics};

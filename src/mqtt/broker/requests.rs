@@ -7,9 +7,11 @@ use std::sync::Arc;
 use mqtt5::broker::router::MessageRouter;
 use mqtt5::broker::{BrokerEventHandler, ClientPublishEvent, PublishAction};
 use mqtt5::packet::publish::PublishPacket;
+use tokio::sync::Semaphore;
 use tracing::{debug, error};
 
 use super::access;
+use crate::mqtt::MAX_WRITES;
 use crate::mqtt::gateway::{Gateway, Inbound, Outbound, QoS};
 
 /// What happens to each PUBLISH that the access rules let through.
@@ -17,11 +19,12 @@ pub(super) struct Requests {
     gateway: Arc<Gateway>,
     router: Arc<MessageRouter>,
     max_queued_messages: usize,
+    writes: Semaphore,
 }
 
 impl Requests {
     pub(super) fn new(gateway: Arc<Gateway>, router: Arc<MessageRouter>, max_queued_messages: usize) -> Self {
-        Self { gateway, router, max_queued_messages }
+        Self { gateway, router, max_queued_messages, writes: Semaphore::new(MAX_WRITES) }
     }
 
     /// Runs in the task of the client's own connection, which also writes to that client: it must not wait for any client, least of all
@@ -46,7 +49,7 @@ impl Requests {
             response_topic: event.response_topic.as_deref(),
             correlation_data: event.correlation_data.as_deref(),
         };
-        match self.gateway.answer(&inbound) {
+        match self.answer(&inbound).await {
             Some(outbound) => {
                 super::publish(&self.router, &packet(outbound)).await;
                 PublishAction::Handled
@@ -57,6 +60,18 @@ impl Requests {
             }
             None => PublishAction::Continue,
         }
+    }
+
+    /// Only the connection of the client that asks for a change waits for the disk.
+    async fn answer(&self, inbound: &Inbound<'_>) -> Option<Outbound> {
+        if !self.gateway.writes(inbound.topic) {
+            return self.gateway.answer(inbound);
+        }
+        // Never closed.
+        let _permit = self.writes.acquire().await.ok()?;
+        let (gateway, owned) = (self.gateway.clone(), inbound.to_owned());
+        // It fails only when the runtime ends.
+        tokio::task::spawn_blocking(move || gateway.answer(&owned.borrow())).await.unwrap_or_default()
     }
 
     /// Whether one more answer would push an earlier one out of the session's queue.

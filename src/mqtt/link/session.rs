@@ -7,7 +7,8 @@ use std::time::Duration;
 use rumqttc::v5::mqttbytes::QoS as MqttQoS;
 use rumqttc::v5::mqttbytes::v5::{Filter, Publish, PublishProperties, RetainForwardRule};
 use rumqttc::v5::{AsyncClient, ClientError};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use tracing::warn;
 
@@ -15,12 +16,14 @@ use super::connect::{self, address, mqtt_options};
 use super::failure::Failure;
 use super::poller::{Limits, Poller, Progress};
 use super::{LinkOptions, stopped};
-use crate::mqtt::{Announcement, Gateway, Inbound, Outbound, QoS, Status};
+use crate::mqtt::{Announcement, Gateway, Inbound, MAX_WRITES, Outbound, QoS, Status};
 
 /// Packets that may wait for rumqttc: enough to keep the socket busy, few enough to shed in time.
 const PACKETS: usize = 64;
 /// Requests that may wait to be told that there are too many.
 const OVERFLOW: usize = 64;
+/// Requests for a change that may wait for their turn to write; more are told to come again.
+const WAITING_WRITES: usize = 256;
 /// Requests answered before other tasks get their turn.
 const BATCH: u32 = 16;
 /// Longest wait for SUBACK, and for the PUBACKs of the announcements.
@@ -35,6 +38,10 @@ pub(super) struct Session {
     overflow: mpsc::Receiver<Publish>,
     progress: watch::Receiver<Progress>,
     limits: Limits,
+    /// Requests for a change, on their way to the disk.
+    writes: JoinSet<(Publish, Option<Outbound>)>,
+    /// How many of them wait for it at once.
+    turns: Arc<Semaphore>,
     /// Publishes with QoS 1 handed to rumqttc.
     sent: u64,
 }
@@ -91,7 +98,19 @@ impl Session {
             told_of_refusal: false,
         };
         let limits = Limits { max_packet_size: usize::MAX, at_least_once: true };
-        Ok((Self { client, gateway: Arc::clone(gateway), address: address(options), queue, overflow, progress, limits, sent: 0 }, poller))
+        let session = Self {
+            client,
+            gateway: Arc::clone(gateway),
+            address: address(options),
+            queue,
+            overflow,
+            progress,
+            limits,
+            writes: JoinSet::new(),
+            turns: Arc::new(Semaphore::new(MAX_WRITES)),
+            sent: 0,
+        };
+        Ok((session, poller))
     }
 
     /// Waits for the connection, subscribes, and publishes the announcements.
@@ -160,6 +179,7 @@ impl Session {
                         self.announce(announcement).await?;
                     }
                 }
+                Some(written) = self.writes.join_next() => self.written(written).await?,
                 // In random turns with the queue: either alone would starve the other under load.
                 Some(publish) = self.overflow.recv() => self.answer(&publish, Gateway::answer_overloaded).await?,
                 publish = self.queue.recv() => match publish {
@@ -185,6 +205,9 @@ impl Session {
         while let Some(publish) = self.overflow.recv().await {
             self.answer(&publish, Gateway::answer_overloaded).await?;
         }
+        while let Some(written) = self.writes.join_next().await {
+            self.written(written).await?;
+        }
         self.announce(self.gateway.status(Status::Offline)).await?;
         let sent = self.sent;
         self.progress.wait_for(|progress| progress.acknowledged >= sent).await?;
@@ -192,20 +215,41 @@ impl Session {
         Ok(())
     }
 
-    /// Answers a request, and acknowledges it once rumqttc has the answer.
+    /// Answers a request, or has it answered where waiting for the disk delays nobody.
     async fn answer(&mut self, publish: &Publish, answer: fn(&Gateway, &Inbound<'_>) -> Option<Outbound>) -> Result<(), Disconnected> {
-        let properties = publish.properties.as_ref();
-        let outbound = std::str::from_utf8(&publish.topic).ok().and_then(|topic| {
-            let inbound = Inbound {
-                topic,
-                payload: &publish.payload,
-                retain: publish.retain,
-                qos: if publish.qos == MqttQoS::AtMostOnce { QoS::AtMostOnce } else { QoS::AtLeastOnce },
-                response_topic: properties.and_then(|all| all.response_topic.as_deref()),
-                correlation_data: properties.and_then(|all| all.correlation_data.as_deref()),
-            };
-            answer(&self.gateway, &inbound)
-        });
+        let inbound = std::str::from_utf8(&publish.topic).ok().map(|topic| inbound(topic, publish));
+        let outbound = match inbound {
+            Some(inbound) if self.gateway.writes(inbound.topic) && self.writes.len() >= WAITING_WRITES => {
+                self.gateway.answer_overloaded(&inbound)
+            }
+            Some(inbound) if self.gateway.writes(inbound.topic) => {
+                let (gateway, owned, publish) = (Arc::clone(&self.gateway), inbound.to_owned(), publish.clone());
+                let turns = self.turns.clone();
+                self.writes.spawn(async move {
+                    // Never closed.
+                    let _turn = turns.acquire().await;
+                    // It fails only when the runtime ends.
+                    let outbound = tokio::task::spawn_blocking(move || answer(&gateway, &owned.borrow())).await.unwrap_or_default();
+                    (publish, outbound)
+                });
+                return Ok(());
+            }
+            Some(inbound) => answer(&self.gateway, &inbound),
+            None => None,
+        };
+        self.respond(publish, outbound).await
+    }
+
+    async fn written(&mut self, written: Result<(Publish, Option<Outbound>), JoinError>) -> Result<(), Disconnected> {
+        match written {
+            Ok((publish, outbound)) => self.respond(&publish, outbound).await,
+            // Nothing aborts it and it does not panic, so the runtime is ending.
+            Err(_) => Err(Disconnected),
+        }
+    }
+
+    /// Publishes the answer, and acknowledges the request once rumqttc has it.
+    async fn respond(&mut self, publish: &Publish, outbound: Option<Outbound>) -> Result<(), Disconnected> {
         if let Some(outbound) = outbound {
             let properties = PublishProperties {
                 payload_format_indicator: outbound.is_utf8.then_some(1),
@@ -254,6 +298,18 @@ impl Session {
         self.client.publish_with_properties(topic, qos, retain, packet.payload, packet.properties.unwrap_or_default()).await?;
         self.sent = self.sent.saturating_add(u64::from(at_least_once));
         Ok(true)
+    }
+}
+
+fn inbound<'a>(topic: &'a str, publish: &'a Publish) -> Inbound<'a> {
+    let properties = publish.properties.as_ref();
+    Inbound {
+        topic,
+        payload: &publish.payload,
+        retain: publish.retain,
+        qos: if publish.qos == MqttQoS::AtMostOnce { QoS::AtMostOnce } else { QoS::AtLeastOnce },
+        response_topic: properties.and_then(|all| all.response_topic.as_deref()),
+        correlation_data: properties.and_then(|all| all.correlation_data.as_deref()),
     }
 }
 
