@@ -19,9 +19,9 @@ use crate::policy::{Dialect, PolicyStore as _, ResourceServer, Role, Scope};
 use crate::registry::{self, KeyStore, Registry};
 
 /// Bytes of a name or of software words, at most.
-const MAX_NAME: usize = 256;
+pub(super) const MAX_NAME: usize = 256;
 /// Bytes of a description or an audience, at most.
-const MAX_TEXT: usize = 1_024;
+pub(super) const MAX_TEXT: usize = 1_024;
 /// Scopes of a client and permissions of a scope, at most: a record fits a frame.
 const MAX_ITEMS: usize = 256;
 /// Bytes of a page of a list, one record more or less.
@@ -29,7 +29,7 @@ const PAGE: usize = MAX_FRAME / 2;
 
 /// Executes the operator's commands on a registry.
 pub struct Administrator {
-    registry: Arc<Registry>,
+    pub(super) registry: Arc<Registry>,
     keys: Arc<KeyStore>,
     status: Box<dyn Fn() -> DaemonStatus + Send + Sync>,
     on_change: Box<dyn Fn() + Send + Sync>,
@@ -143,6 +143,13 @@ impl Administrator {
                 let (roles, more) = page(following.cloned())?;
                 Ok(Answer::Roles { roles, more })
             }
+            Command::ResourceServerShow { .. } | Command::ScopeShow { .. } | Command::RoleShow { .. } => self.show_definition(command),
+            Command::ResourceServerEdit { .. }
+            | Command::ResourceServerRemove { .. }
+            | Command::ScopeEdit { .. }
+            | Command::ScopeRemove { .. }
+            | Command::RoleEdit { .. }
+            | Command::RoleRemove { .. } => self.change_definition(caller, command),
             Command::KeyList => {
                 let keys = self.keys.list()?;
                 Ok(Answer::Keys(keys.into_iter().map(KeyDocument::from).collect()))
@@ -169,7 +176,7 @@ impl Administrator {
     }
 
     /// Runs a change and tells the log who did what to which record and how it went.
-    fn change(
+    pub(super) fn change(
         &self,
         operation: &'static str,
         id: &str,
@@ -252,19 +259,7 @@ impl Administrator {
 
     fn add_resource_server(&self, new: NewResourceServer) -> Result<Answer, AdminError> {
         check_text("the description", &new.description, MAX_TEXT)?;
-        check_text("the audience", &new.audience, MAX_TEXT)?;
-        if new.audience.is_empty() || new.audience.contains(char::is_whitespace) {
-            return Err(invalid("the audience must be a word, usually a URI such as https://telemetry.example"));
-        }
-        if let Dialect::Rabbitmq { vhost, .. } = &new.dialect {
-            check_text("the virtual host", vhost, MAX_NAME)?;
-            if vhost.is_empty() {
-                return Err(invalid("the virtual host must have a name, such as /"));
-            }
-        }
-        if new.max_token_lifetime == Some(0) {
-            return Err(invalid("the longest token lifetime must be at least 1 second"));
-        }
+        check_resource_server(Some(&new.audience), Some(&new.dialect), new.max_token_lifetime)?;
         let now = UnixTime::from(SystemTime::now());
         let added = self.registry.add_resource_server(ResourceServer {
             description: new.description,
@@ -293,6 +288,30 @@ impl Administrator {
     }
 }
 
+/// What must hold of a resource server, new or changed.
+pub(super) fn check_resource_server(
+    audience: Option<&str>,
+    dialect: Option<&Dialect>,
+    max_token_lifetime: Option<u32>,
+) -> Result<(), AdminError> {
+    if let Some(audience) = audience {
+        check_text("the audience", audience, MAX_TEXT)?;
+        if audience.is_empty() || audience.contains(char::is_whitespace) {
+            return Err(invalid("the audience must be a word, usually a URI such as https://telemetry.example"));
+        }
+    }
+    if let Some(Dialect::Rabbitmq { vhost, .. }) = dialect {
+        check_text("the virtual host", vhost, MAX_NAME)?;
+        if vhost.is_empty() {
+            return Err(invalid("the virtual host must have a name, such as /"));
+        }
+    }
+    if max_token_lifetime == Some(0) {
+        return Err(invalid("the longest token lifetime must be at least 1 second"));
+    }
+    Ok(())
+}
+
 fn check_changes(changes: &ClientChanges) -> Result<(), AdminError> {
     check_text("the client name", changes.client_name.as_deref().unwrap_or_default(), MAX_NAME)?;
     check_count("scopes", changes.scope.as_ref().map_or(0, ScopeSet::len))?;
@@ -315,14 +334,14 @@ fn page<T: Serialize>(records: impl Iterator<Item = T>) -> Result<(Vec<T>, bool)
     Ok((taken, false))
 }
 
-fn check_text(what: &str, text: &str, limit: usize) -> Result<(), AdminError> {
+pub(super) fn check_text(what: &str, text: &str, limit: usize) -> Result<(), AdminError> {
     if text.len() > limit || text.chars().any(char::is_control) {
         return Err(invalid(format!("{what} must be at most {limit} bytes without control characters")));
     }
     Ok(())
 }
 
-fn check_count(what: &str, count: usize) -> Result<(), AdminError> {
+pub(super) fn check_count(what: &str, count: usize) -> Result<(), AdminError> {
     if count > MAX_ITEMS {
         return Err(invalid(format!("there must be at most {MAX_ITEMS} {what}")));
     }
@@ -349,7 +368,7 @@ fn check_keys(keys: &[Jwk]) -> Result<(), AdminError> {
     Ok(())
 }
 
-fn invalid(message: impl Into<String>) -> AdminError {
+pub(super) fn invalid(message: impl Into<String>) -> AdminError {
     AdminError::new(AdminErrorCode::InvalidArgument, message)
 }
 

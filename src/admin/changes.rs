@@ -1,4 +1,4 @@
-//! Changes of what a client may have.
+//! Changes of what a client may have, and of what operators defined.
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::clients::{Attributes, Client};
 use crate::clock::UnixTime;
 use crate::oauth::{InvalidWord, ResourceServerId, RoleName, ScopeSet};
+use crate::policy::{Dialect, ResourceServer, Role, Scope, TokenFormat, TopicPermission};
 
 /// What is to be different at a client. What is `None` stays as it is; a set that is given replaces the one before.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,6 +109,103 @@ impl ClientChanges {
         client.max_token_lifetime = self.max_token_lifetime.or(client.max_token_lifetime);
         client.not_before = self.not_before.or(client.not_before);
         client.expires_at = self.expires_at.or(client.expires_at);
+    }
+}
+
+/// What is to be different at a resource server. What is `None` stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ResourceServerChanges {
+    /// What to empty, before anything else.
+    pub clear: BTreeSet<ResourceServerField>,
+    /// The `aud` of its tokens.
+    pub audience: Option<String>,
+    /// For people.
+    pub description: Option<String>,
+    /// Seconds no token for it outlives.
+    pub max_token_lifetime: Option<u32>,
+    /// Bytes of the largest token it takes.
+    pub max_token_bytes: Option<u32>,
+    /// The form of its tokens.
+    pub token_format: Option<TokenFormat>,
+    /// The form of the permissions in them.
+    pub dialect: Option<Dialect>,
+}
+
+/// A member of a resource server that can be emptied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResourceServerField {
+    /// The limit of its tokens' life.
+    MaxTokenLifetime,
+    /// The limit of its tokens' size.
+    MaxTokenBytes,
+}
+
+/// Reads the word of the command line, such as `max-token-bytes`.
+impl FromStr for ResourceServerField {
+    type Err = InvalidWord;
+
+    fn from_str(text: &str) -> Result<Self, InvalidWord> {
+        match text {
+            "max-token-lifetime" => Ok(Self::MaxTokenLifetime),
+            "max-token-bytes" => Ok(Self::MaxTokenBytes),
+            _ => Err(InvalidWord::new("what to clear", "one of max-token-lifetime, max-token-bytes")),
+        }
+    }
+}
+
+impl ResourceServerChanges {
+    pub(super) fn apply(self, server: &mut ResourceServer) {
+        for field in self.clear {
+            match field {
+                ResourceServerField::MaxTokenLifetime => server.max_token_lifetime = None,
+                ResourceServerField::MaxTokenBytes => server.max_token_bytes = None,
+            }
+        }
+        set(&mut server.audience, self.audience);
+        set(&mut server.description, self.description);
+        set(&mut server.token_format, self.token_format);
+        set(&mut server.dialect, self.dialect);
+        server.max_token_lifetime = self.max_token_lifetime.or(server.max_token_lifetime);
+        server.max_token_bytes = self.max_token_bytes.or(server.max_token_bytes);
+    }
+}
+
+/// What is to be different at a scope. What is `None` stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScopeChanges {
+    /// The resource server whose resources it opens.
+    pub resource_server: Option<ResourceServerId>,
+    /// The topics it opens, in place of those before.
+    pub permissions: Option<Vec<TopicPermission>>,
+    /// For people.
+    pub description: Option<String>,
+}
+
+impl ScopeChanges {
+    pub(super) fn apply(self, scope: &mut Scope) {
+        set(&mut scope.resource_server, self.resource_server);
+        set(&mut scope.permissions, self.permissions);
+        set(&mut scope.description, self.description);
+    }
+}
+
+/// What is to be different at a role. What is `None` stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RoleChanges {
+    /// The scopes it grants, in place of those before.
+    pub scope: Option<ScopeSet>,
+    /// For people.
+    pub description: Option<String>,
+}
+
+impl RoleChanges {
+    pub(super) fn apply(self, role: &mut Role) {
+        set(&mut role.scope, self.scope);
+        set(&mut role.description, self.description);
     }
 }
 

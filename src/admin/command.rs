@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{ClientChanges, ClientDocument, DaemonStatus, KeyDocument};
+use super::{ClientChanges, ClientDocument, DaemonStatus, KeyDocument, ResourceServerChanges, RoleChanges, ScopeChanges};
 use crate::clients::Status;
 use crate::jose::Jwk;
 use crate::oauth::{ClientId, RoleName, ScopeSet, ScopeToken, Secret};
@@ -55,6 +55,23 @@ pub enum Command {
         /// Where the page begins.
         after: Option<ResourceServerId>,
     },
+    /// One resource server.
+    ResourceServerShow {
+        /// Which.
+        id: ResourceServerId,
+    },
+    /// Changes a resource server.
+    ResourceServerEdit {
+        /// Which.
+        id: ResourceServerId,
+        /// What is to be different.
+        changes: ResourceServerChanges,
+    },
+    /// Removes a resource server that nothing uses.
+    ResourceServerRemove {
+        /// Which.
+        id: ResourceServerId,
+    },
     /// Defines a scope.
     ScopeAdd(NewScope),
     /// The scopes, by name.
@@ -62,12 +79,46 @@ pub enum Command {
         /// Where the page begins.
         after: Option<ScopeToken>,
     },
+    /// One scope.
+    ScopeShow {
+        /// Which.
+        name: ScopeToken,
+    },
+    /// Changes a scope.
+    ScopeEdit {
+        /// Which.
+        name: ScopeToken,
+        /// What is to be different.
+        changes: ScopeChanges,
+    },
+    /// Removes a scope that nothing uses.
+    ScopeRemove {
+        /// Which.
+        name: ScopeToken,
+    },
     /// Defines a role.
     RoleAdd(NewRole),
     /// The roles, by name.
     RoleList {
         /// Where the page begins.
         after: Option<RoleName>,
+    },
+    /// One role.
+    RoleShow {
+        /// Which.
+        name: RoleName,
+    },
+    /// Changes a role.
+    RoleEdit {
+        /// Which.
+        name: RoleName,
+        /// What is to be different.
+        changes: RoleChanges,
+    },
+    /// Removes a role that nothing uses.
+    RoleRemove {
+        /// Which.
+        name: RoleName,
     },
     /// The signing keys.
     KeyList,
@@ -188,7 +239,7 @@ pub enum Answer {
         /// Whether another page follows.
         more: bool,
     },
-    /// A resource server was registered.
+    /// One resource server, as it is, as it is after a change, or as it was before it was removed.
     ResourceServer(Arc<ResourceServer>),
     /// A page of resource servers.
     ResourceServers {
@@ -197,7 +248,7 @@ pub enum Answer {
         /// Whether another page follows.
         more: bool,
     },
-    /// A scope was defined.
+    /// One scope, likewise.
     Scope(Arc<Scope>),
     /// A page of scopes.
     Scopes {
@@ -206,7 +257,7 @@ pub enum Answer {
         /// Whether another page follows.
         more: bool,
     },
-    /// A role was defined.
+    /// One role, likewise.
     Role(Arc<Role>),
     /// A page of roles.
     Roles {

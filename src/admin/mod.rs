@@ -11,13 +11,14 @@ mod command;
 mod documents;
 mod error;
 mod frame;
+mod policies;
 mod socket;
 mod status;
 mod token_size;
 
 pub use administrator::{Administrator, Caller};
 pub use call::{CallError, call};
-pub use changes::{ClientChanges, ClientField};
+pub use changes::{ClientChanges, ClientField, ResourceServerChanges, ResourceServerField, RoleChanges, ScopeChanges};
 pub use command::{Answer, Command, IssuedSecret, NewClient, NewResourceServer, NewRole, NewScope};
 pub use documents::{ClientDocument, KeyDocument, SecretDocument};
 pub use error::{AdminError, AdminErrorCode};

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use clap::Subcommand;
 use serde::Serialize;
 
+use super::confirm::confirm;
 use super::connect::Gateway;
 use super::error::unexpected;
 use super::output::Output;
 use super::table::{Table, fields};
 use super::{CliError, Exit};
-use crate::admin::{self, Answer, NewResourceServer, NewScope};
+use crate::admin::{self, Answer, NewResourceServer, NewScope, ResourceServerChanges, ResourceServerField, ScopeChanges};
 use crate::oauth::ScopeToken;
 use crate::policy::{Dialect, ResourceServer, ResourceServerId, Scope, TokenFormat, TopicPermission};
 
@@ -18,8 +19,76 @@ use crate::policy::{Dialect, ResourceServer, ResourceServerId, Scope, TokenForma
 pub(super) enum ResourceServerCommand {
     /// Register a resource server
     Add(AddResourceServer),
+    /// Change a resource server; what is not named stays
+    Edit(EditResourceServer),
     /// List the resource servers
     List,
+    /// Show one resource server
+    Show {
+        /// The resource server
+        id: ResourceServerId,
+    },
+    /// Remove a resource server that no scope and no client names
+    Remove {
+        /// The resource server
+        id: ResourceServerId,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct EditResourceServer {
+    /// The resource server
+    id: ResourceServerId,
+    /// The aud of its tokens; those that are out keep the one before
+    #[arg(long, value_name = "URI")]
+    audience: Option<String>,
+    /// For people
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// Seconds no token for it outlives
+    #[arg(long, value_name = "SECONDS")]
+    max_token_lifetime: Option<u32>,
+    /// Bytes of the largest token it takes: what could lead to a larger one is not registered
+    #[arg(long, value_name = "BYTES")]
+    max_token_bytes: Option<u32>,
+    /// The form of its tokens
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    token_format: Option<TokenFormatName>,
+    /// The form of the permissions in its tokens
+    #[arg(long, value_enum, value_name = "DIALECT")]
+    dialect: Option<DialectName>,
+    /// With the dialect rabbitmq: its resource_server_id, or its scope_prefix without the final dot [default: the audience that is given]
+    #[arg(long, value_name = "PREFIX")]
+    rabbitmq_prefix: Option<ScopeToken>,
+    /// With the dialect rabbitmq: the virtual host [default: /]
+    #[arg(long, value_name = "VHOST")]
+    rabbitmq_vhost: Option<String>,
+    /// What to empty: max-token-lifetime or max-token-bytes; may be repeated
+    #[arg(long, value_name = "WHAT")]
+    clear: Vec<ResourceServerField>,
+}
+
+impl EditResourceServer {
+    fn into_changes(self) -> Result<ResourceServerChanges, CliError> {
+        let rabbitmq = RabbitmqNames { prefix: self.rabbitmq_prefix, vhost: self.rabbitmq_vhost };
+        let changes = ResourceServerChanges {
+            clear: self.clear.into_iter().collect(),
+            dialect: match self.dialect {
+                Some(name) => Some(name.into_dialect(rabbitmq, self.audience.as_deref().unwrap_or_default())?),
+                None => rabbitmq.unused().map(|()| None)?,
+            },
+            audience: self.audience,
+            description: self.description,
+            max_token_lifetime: self.max_token_lifetime,
+            max_token_bytes: self.max_token_bytes,
+            token_format: self.token_format.map(TokenFormatName::into_format),
+        };
+        something(changes == ResourceServerChanges::default(), "resource-server edit")?;
+        Ok(changes)
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -69,40 +138,60 @@ enum DialectName {
     Rabbitmq,
 }
 
+/// What the dialect rabbitmq needs beside its name.
+#[derive(Debug)]
+struct RabbitmqNames {
+    prefix: Option<ScopeToken>,
+    vhost: Option<String>,
+}
+
+impl RabbitmqNames {
+    fn unused(&self) -> Result<(), CliError> {
+        if self.prefix.is_none() && self.vhost.is_none() {
+            return Ok(());
+        }
+        Err(CliError::new(Exit::Usage, "usage", "--rabbitmq-prefix and --rabbitmq-vhost belong to --dialect rabbitmq"))
+    }
+}
+
+impl DialectName {
+    fn into_dialect(self, rabbitmq: RabbitmqNames, audience: &str) -> Result<Dialect, CliError> {
+        if !matches!(self, Self::Rabbitmq) {
+            rabbitmq.unused()?;
+        }
+        Ok(match self {
+            Self::Rabbitmq => {
+                let no_prefix = || {
+                    let text = "the audience cannot be a prefix of RabbitMQ's: name one with --rabbitmq-prefix";
+                    CliError::new(Exit::Usage, "usage", text)
+                };
+                let prefix = rabbitmq.prefix.or_else(|| audience.parse().ok()).ok_or_else(no_prefix)?;
+                Dialect::Rabbitmq { prefix, vhost: rabbitmq.vhost.unwrap_or_else(|| "/".into()) }
+            }
+            Self::Oauth => Dialect::Oauth,
+            Self::Aif => Dialect::Aif,
+            Self::Emqx => Dialect::Emqx,
+        })
+    }
+}
+
+impl TokenFormatName {
+    fn into_format(self) -> TokenFormat {
+        match self {
+            Self::Jwt => TokenFormat::Jwt,
+        }
+    }
+}
+
 impl AddResourceServer {
     fn into_new(self) -> Result<NewResourceServer, CliError> {
-        let dialect = match self.dialect {
-            DialectName::Rabbitmq => Dialect::Rabbitmq {
-                prefix: match self.rabbitmq_prefix {
-                    Some(prefix) => prefix,
-                    None => self.audience.parse().map_err(|_| {
-                        CliError::new(
-                            Exit::Usage,
-                            "usage",
-                            "the audience cannot be a prefix of RabbitMQ's: name one with --rabbitmq-prefix",
-                        )
-                    })?,
-                },
-                vhost: self.rabbitmq_vhost.unwrap_or_else(|| "/".into()),
-            },
-            _ if self.rabbitmq_prefix.is_some() || self.rabbitmq_vhost.is_some() => {
-                let text = "--rabbitmq-prefix and --rabbitmq-vhost belong to --dialect rabbitmq";
-                return Err(CliError::new(Exit::Usage, "usage", text));
-            }
-            DialectName::Oauth => Dialect::Oauth,
-            DialectName::Aif => Dialect::Aif,
-            DialectName::Emqx => Dialect::Emqx,
-        };
-        let token_format = match self.token_format {
-            TokenFormatName::Jwt => TokenFormat::Jwt,
-        };
-        let (description, max_token_lifetime, max_token_bytes) = (self.description, self.max_token_lifetime, self.max_token_bytes);
+        let rabbitmq = RabbitmqNames { prefix: self.rabbitmq_prefix, vhost: self.rabbitmq_vhost };
         Ok(NewResourceServer {
-            description,
-            max_token_lifetime,
-            max_token_bytes,
-            token_format,
-            dialect,
+            description: self.description,
+            max_token_lifetime: self.max_token_lifetime,
+            max_token_bytes: self.max_token_bytes,
+            token_format: self.token_format.into_format(),
+            dialect: self.dialect.into_dialect(rabbitmq, &self.audience)?,
             ..NewResourceServer::new(self.id, self.audience)
         })
     }
@@ -124,8 +213,38 @@ pub(super) enum ScopeCommand {
         #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
         description: String,
     },
+    /// Change a scope; what is not named stays
+    Edit {
+        /// The scope
+        name: ScopeToken,
+        /// The resource server whose resources it opens
+        #[arg(long, value_name = "ID")]
+        resource_server: Option<ResourceServerId>,
+        /// Topics it opens, in place of those before; may be repeated
+        #[arg(long = "permission", value_name = "PERMISSION")]
+        permissions: Vec<TopicPermission>,
+        /// Let it open no topic
+        #[arg(long, conflicts_with = "permissions")]
+        clear_permissions: bool,
+        /// For people
+        #[arg(long, value_name = "TEXT")]
+        description: Option<String>,
+    },
     /// List the scopes
     List,
+    /// Show one scope
+    Show {
+        /// The scope
+        name: ScopeToken,
+    },
+    /// Remove a scope that no role and no client names
+    Remove {
+        /// The scope
+        name: ScopeToken,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
 }
 
 #[derive(Serialize)]
@@ -140,10 +259,24 @@ struct ScopeList {
 
 pub(super) fn run_resource_server(command: ResourceServerCommand, gateway: &mut Gateway, output: &Output) -> Result<(), CliError> {
     match command {
-        ResourceServerCommand::Add(args) => match gateway.execute(admin::Command::ResourceServerAdd(args.into_new()?))? {
-            Answer::ResourceServer(server) => output.print(&server, || fields(&resource_server_fields(&server))),
-            other => Err(unexpected(&other)),
-        },
+        ResourceServerCommand::Add(args) => {
+            show_resource_server(gateway.execute(admin::Command::ResourceServerAdd(args.into_new()?))?, output)
+        }
+        ResourceServerCommand::Show { id } => show_resource_server(gateway.execute(admin::Command::ResourceServerShow { id })?, output),
+        ResourceServerCommand::Edit(args) => {
+            let (id, changes) = (args.id.clone(), args.into_changes()?);
+            show_resource_server(gateway.execute(admin::Command::ResourceServerEdit { id, changes })?, output)
+        }
+        ResourceServerCommand::Remove { id, yes } => {
+            if !yes {
+                confirm(&format!("Remove resource server {id} for good?"))?;
+            }
+            match gateway.execute(admin::Command::ResourceServerRemove { id })? {
+                Answer::ResourceServer(server) => output
+                    .print(&server, || format!("resource server {} was removed; tokens for it are valid until they expire\n", server.id)),
+                other => Err(unexpected(&other)),
+            }
+        }
         ResourceServerCommand::List => {
             let (mut all, mut after) = (Vec::new(), None);
             loop {
@@ -171,8 +304,23 @@ pub(super) fn run_scope(command: ScopeCommand, gateway: &mut Gateway, output: &O
     match command {
         ScopeCommand::Add { name, resource_server, permissions, description } => {
             let new = NewScope { name, resource_server, permissions, description };
-            match gateway.execute(admin::Command::ScopeAdd(new))? {
-                Answer::Scope(scope) => output.print(&scope, || fields(&scope_fields(&scope))),
+            show_scope(gateway.execute(admin::Command::ScopeAdd(new))?, output)
+        }
+        ScopeCommand::Show { name } => show_scope(gateway.execute(admin::Command::ScopeShow { name })?, output),
+        ScopeCommand::Edit { name, resource_server, permissions, clear_permissions, description } => {
+            let permissions = (clear_permissions || !permissions.is_empty()).then_some(permissions);
+            let changes = ScopeChanges { resource_server, permissions, description };
+            something(changes == ScopeChanges::default(), "scope edit")?;
+            show_scope(gateway.execute(admin::Command::ScopeEdit { name, changes })?, output)
+        }
+        ScopeCommand::Remove { name, yes } => {
+            if !yes {
+                confirm(&format!("Remove scope {name} for good?"))?;
+            }
+            match gateway.execute(admin::Command::ScopeRemove { name })? {
+                Answer::Scope(scope) => {
+                    output.print(&scope, || format!("scope {} was removed; tokens with it are valid until they expire\n", scope.name))
+                }
                 other => Err(unexpected(&other)),
             }
         }
@@ -196,6 +344,28 @@ pub(super) fn run_scope(command: ScopeCommand, gateway: &mut Gateway, output: &O
             let list = ScopeList { scopes: all };
             output.print(&list, || scope_table(&list.scopes))
         }
+    }
+}
+
+/// Refuses an edit without a change.
+pub(super) fn something(is_nothing: bool, command: &str) -> Result<(), CliError> {
+    if !is_nothing {
+        return Ok(());
+    }
+    Err(CliError::new(Exit::Usage, "usage", "nothing to change was named").with_help(format!("see `credgate {command} --help`")))
+}
+
+fn show_resource_server(answer: Answer, output: &Output) -> Result<(), CliError> {
+    match answer {
+        Answer::ResourceServer(server) => output.print(&server, || fields(&resource_server_fields(&server))),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn show_scope(answer: Answer, output: &Output) -> Result<(), CliError> {
+    match answer {
+        Answer::Scope(scope) => output.print(&scope, || fields(&scope_fields(&scope))),
+        other => Err(unexpected(&other)),
     }
 }
 
@@ -280,14 +450,14 @@ mod tests {
 
     fn command(line: &[&str]) -> ResourceServerCommand {
         use clap::Parser as _;
-        Line::try_parse_from(["resource-server", "add"].iter().chain(line)).unwrap().command
+        Line::try_parse_from(std::iter::once(&"resource-server").chain(line)).unwrap().command
     }
 
     #[test]
     fn a_dialect_is_named_with_what_it_needs() {
-        let new = |line: &[&str]| match command(&[&["rs", "--audience", "urn:rs"], line].concat()) {
+        let new = |line: &[&str]| match command(&[&["add", "rs", "--audience", "urn:rs"], line].concat()) {
             ResourceServerCommand::Add(args) => args.into_new().map(|new| new.dialect).map_err(|error| error.exit()),
-            ResourceServerCommand::List => unreachable!(),
+            _ => unreachable!(),
         };
         let rabbitmq = |prefix: &str, vhost: &str| Dialect::Rabbitmq { prefix: prefix.parse().unwrap(), vhost: vhost.into() };
         assert_eq!(new(&[]), Ok(Dialect::Oauth));
@@ -305,6 +475,7 @@ mod tests {
         let printed = Printed::default();
         let (json, table) = (printed.output(Format::Json), printed.output(Format::Table));
         let add = command(&[
+            "add",
             "rs",
             "--audience",
             "https://rs.example",
@@ -327,7 +498,7 @@ mod tests {
         assert_eq!(printed.json()["permissions"], serde_json::json!(["pub t/{client_id}/#", "sub c/{client_id}"]));
         run_resource_server(ResourceServerCommand::List, &mut gateway, &json).unwrap();
         assert_eq!(printed.json()["resource_servers"][0]["max_token_lifetime"], 60);
-        let aif = ["broker", "--audience", "mqtts://broker", "--dialect", "aif"];
+        let aif = ["add", "broker", "--audience", "mqtts://broker", "--dialect", "aif"];
         run_resource_server(command(&aif), &mut gateway, &json).unwrap();
         let added = printed.json();
         assert_eq!((&added["dialect"], &added["token_format"]), (&"aif".into(), &"jwt".into()));
@@ -339,5 +510,52 @@ mod tests {
             shown.starts_with("NAME      RESOURCE SERVER  PERMISSIONS") && shown.contains("pub t/{client_id}/#, sub c/{client_id}"),
             "{shown}"
         );
+    }
+
+    #[test]
+    fn definitions_are_edited_shown_and_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut gateway = connect::tests::gateway(directory.path());
+        init::tests::init(&connect::load_config(gateway.global()).unwrap());
+        let printed = Printed::default();
+        let output = printed.output(Format::Json);
+        let mut server = |line: &[&str]| run_resource_server(command(line), &mut gateway, &output).map(|()| printed.json());
+        server(&["add", "rs", "--audience", "urn:rs", "--max-token-bytes", "900"]).unwrap();
+        let edited = server(&["edit", "rs", "--audience", "urn:new", "--dialect", "rabbitmq", "--clear", "max-token-bytes"]).unwrap();
+        assert_eq!((&edited["audience"], &edited["max_token_bytes"]), (&"urn:new".into(), &serde_json::Value::Null));
+        assert_eq!(edited["dialect"]["rabbitmq"]["prefix"], "urn:new");
+        for (line, exit) in [
+            (&["edit", "rs"][..], Exit::Usage),
+            (&["edit", "rs", "--rabbitmq-vhost", "v"], Exit::Usage),
+            (&["edit", "rs", "--dialect", "rabbitmq"], Exit::Usage),
+            (&["edit", "nope", "--description", "x"], Exit::Data),
+            (&["show", "nope"], Exit::Data),
+        ] {
+            assert_eq!(server(line).unwrap_err().exit(), exit, "{line:?}");
+        }
+        assert_eq!(server(&["edit", "rs", "--dialect", "oauth"]).unwrap()["dialect"], "oauth");
+        let (name, resource_server): (ScopeToken, ResourceServerId) = ("s".parse().unwrap(), "rs".parse().unwrap());
+        let permissions = vec!["pub a".parse().unwrap()];
+        let add = ScopeCommand::Add { name: name.clone(), resource_server, permissions, description: String::new() };
+        let edit = |clear_permissions, description: Option<&str>| ScopeCommand::Edit {
+            name: name.clone(),
+            resource_server: None,
+            permissions: Vec::new(),
+            clear_permissions,
+            description: description.map(str::to_owned),
+        };
+        let mut scope = |command| run_scope(command, &mut gateway, &output).map(|()| printed.json());
+        scope(add).unwrap();
+        let edited = scope(edit(true, Some("x"))).unwrap();
+        assert_eq!((&edited["permissions"], &edited["description"]), (&serde_json::json!([]), &"x".into()));
+        assert_eq!(scope(edit(false, None)).unwrap_err().exit(), Exit::Usage);
+        assert_eq!(scope(ScopeCommand::Show { name: name.clone() }).unwrap()["description"], "x");
+        let removed = run_resource_server(command(&["remove", "rs", "--yes"]), &mut gateway, &output);
+        assert_eq!(removed.unwrap_err().exit(), Exit::Data, "a scope names it");
+        let mut scope = |command| run_scope(command, &mut gateway, &output).map(|()| printed.json());
+        scope(ScopeCommand::Remove { name: name.clone(), yes: true }).unwrap();
+        let mut server = |line: &[&str]| run_resource_server(command(line), &mut gateway, &output).map(|()| printed.json());
+        assert_eq!(server(&["remove", "rs", "--yes"]).unwrap()["audience"], "urn:new");
+        assert_eq!(server(&["show", "rs"]).unwrap_err().exit(), Exit::Data);
     }
 }

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::CliError;
+use super::confirm::confirm;
 use super::connect::Gateway;
 use super::error::unexpected;
 use super::output::Output;
+use super::policy::something;
 use super::table::{Table, fields};
-use crate::admin::{self, Answer, NewRole};
+use super::{CliError, grants};
+use crate::admin::{self, Answer, NewRole, RoleChanges};
 use crate::oauth::{RoleName, ScopeSet};
 use crate::policy::Role;
 
@@ -27,8 +29,32 @@ pub(super) enum Command {
         #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
         description: String,
     },
+    /// Change a role; what is not named stays
+    Edit {
+        /// The role
+        name: RoleName,
+        /// Scope it grants, in place of those before; may be repeated
+        #[arg(long)]
+        scope: Vec<ScopeSet>,
+        /// For people
+        #[arg(long, value_name = "TEXT")]
+        description: Option<String>,
+    },
     /// List the roles
     List,
+    /// Show one role
+    Show {
+        /// The role
+        name: RoleName,
+    },
+    /// Remove a role that no client has
+    Remove {
+        /// The role
+        name: RoleName,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
 }
 
 #[derive(Serialize)]
@@ -40,8 +66,20 @@ pub(super) fn run(command: Command, gateway: &mut Gateway, output: &Output) -> R
     match command {
         Command::Add { name, scope, description } => {
             let new = NewRole { name, scope: scope.iter().flat_map(ScopeSet::iter).cloned().collect(), description };
-            match gateway.execute(admin::Command::RoleAdd(new))? {
-                Answer::Role(role) => output.print(&role, || fields(&role_fields(&role))),
+            show(gateway.execute(admin::Command::RoleAdd(new))?, output)
+        }
+        Command::Show { name } => show(gateway.execute(admin::Command::RoleShow { name })?, output),
+        Command::Edit { name, scope, description } => {
+            let changes = RoleChanges { scope: grants::scopes(&scope), description };
+            something(changes == RoleChanges::default(), "role edit")?;
+            show(gateway.execute(admin::Command::RoleEdit { name, changes })?, output)
+        }
+        Command::Remove { name, yes } => {
+            if !yes {
+                confirm(&format!("Remove role {name} for good?"))?;
+            }
+            match gateway.execute(admin::Command::RoleRemove { name })? {
+                Answer::Role(role) => output.print(&role, || format!("role {} was removed\n", role.name)),
                 other => Err(unexpected(&other)),
             }
         }
@@ -65,6 +103,13 @@ pub(super) fn run(command: Command, gateway: &mut Gateway, output: &Output) -> R
             let list = RoleList { roles: all };
             output.print(&list, || role_table(&list.roles))
         }
+    }
+}
+
+fn show(answer: Answer, output: &Output) -> Result<(), CliError> {
+    match answer {
+        Answer::Role(role) => output.print(&role, || fields(&role_fields(&role))),
+        other => Err(unexpected(&other)),
     }
 }
 

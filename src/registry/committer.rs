@@ -91,6 +91,20 @@ impl Staged<'_> {
         self.queue.clients.get(id).cloned().unwrap_or_else(|| self.memory.client(id))
     }
 
+    /// Every client, sorted by id.
+    pub(super) fn clients(&self) -> Vec<Arc<Client>> {
+        let mut clients = self.memory.clients.read().unwrap_or_else(PoisonError::into_inner).clone();
+        for (id, client) in &self.queue.clients {
+            match client {
+                Some(client) => drop(clients.insert(id.clone(), client.clone())),
+                None => drop(clients.remove(id)),
+            }
+        }
+        let mut clients: Vec<_> = clients.into_values().collect();
+        clients.sort_unstable_by(|a, b| a.client_id.cmp(&b.client_id));
+        clients
+    }
+
     pub(super) fn policy(&self) -> Arc<Policy> {
         self.queue.policy.clone().unwrap_or_else(|| self.memory.policy())
     }

@@ -7,6 +7,7 @@ mod committer;
 mod directory;
 mod error;
 mod keys;
+mod policies;
 mod records;
 mod rules;
 mod store;

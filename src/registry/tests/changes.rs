@@ -272,3 +272,73 @@ fn records_of_any_size_stay_in_the_log() {
     drop(registry);
     assert_eq!((open(directory.path()).client_count(), blobs(directory.path())), (320, 0));
 }
+
+#[test]
+fn definitions_change_only_so_that_clients_hold() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = open(directory.path());
+    registry.add_resource_server(server("rs", "urn:rs")).unwrap();
+    registry.add_resource_server(server("other", "urn:other")).unwrap();
+    for name in ["s", "t", "free"] {
+        registry.add_scope(scope(name, "rs")).unwrap();
+    }
+    registry.add_role(role("r", "s t")).unwrap();
+    let granted = Client { roles: ["r".parse().unwrap()].into(), default_scope: "t".parse().unwrap(), ..client("a") };
+    registry.add_client(Client { audiences: ["rs".parse().unwrap()].into(), ..granted }).unwrap();
+    for name in ["b", "c", "d", "e"] {
+        registry.add_client(Client { scope: "s".parse().unwrap(), ..client(name) }).unwrap();
+    }
+    let (rs, s, r) = ("rs".parse().unwrap(), "s".parse().unwrap(), "r".parse().unwrap());
+    let permissions = |text: &str| vec![text.parse().unwrap()];
+    registry.update_scope(&s, |scope| scope.permissions = permissions("pub a/+/b")).unwrap();
+    let rabbitmq = || Dialect::Rabbitmq { prefix: "mq".parse().unwrap(), vhost: "/".into() };
+    for (refused, told) in [
+        (
+            registry.update_scope(&s, |scope| scope.permissions = permissions("pub {site}/#")).map(drop),
+            "scope s: cannot become so: client a: the scope s opens a topic of each client's own, but {site} is no attribute of the client",
+        ),
+        (registry.update_scope(&s, |scope| scope.resource_server = "nope".parse().unwrap()).map(drop), "there is no resource server nope"),
+        (registry.update_scope(&s, |scope| scope.name = "x".parse().unwrap()).map(drop), "scope s: the name of a record never changes"),
+        (
+            registry.update_scope(&"t".parse().unwrap(), |scope| scope.resource_server = "other".parse().unwrap()).map(drop),
+            "scope t: cannot become so: client a: the default scope t is not granted to it",
+        ),
+        (
+            registry.update_role(&r, |role| role.scope = "s".parse().unwrap()).map(drop),
+            "role r: cannot become so: client a: the default scope t is not granted to it",
+        ),
+        (registry.update_role(&r, |role| role.scope = "nope".parse().unwrap()).map(drop), "there is no scope nope"),
+        (
+            registry.update_resource_server(&rs, |server| server.audience = "urn:other".into()).map(drop),
+            "audience urn:other exists already",
+        ),
+        (registry.update_resource_server(&rs, |server| server.audience = "other".into()).map(drop), "audience other exists already"),
+        (registry.remove_role(&r).map(drop), "role r: is still used by client a"),
+        (registry.remove_scope(&s).map(drop), "scope s: is still used by role r and clients b, c, d and 1 more"),
+        (registry.remove_resource_server(&rs).map(drop), "resource server rs: is still used by scopes free, s, t and client a"),
+        (registry.remove_scope(&"nope".parse().unwrap()).map(drop), "there is no scope nope"),
+    ] {
+        assert_eq!(refused.unwrap_err().to_string(), told);
+    }
+    let refused = registry.update_resource_server(&rs, |server| server.dialect = rabbitmq()).unwrap_err().to_string();
+    assert!(refused.starts_with("scope s: cannot open pub a/+/b: "), "{refused}");
+    registry.remove_scope(&"free".parse().unwrap()).unwrap();
+    registry.remove_resource_server(&"other".parse().unwrap()).unwrap();
+    registry.update_resource_server(&rs, |server| server.audience = "urn:new".into()).unwrap();
+    drop(registry);
+    let policy = open(directory.path()).policy();
+    assert_eq!(policy.resource_servers.values().map(|kept| kept.audience.as_str()).collect::<Vec<_>>(), ["urn:new"]);
+    assert_eq!(policy.scopes.values().map(|kept| kept.name.as_str()).collect::<Vec<_>>(), ["s", "t"]);
+    assert_eq!(policy.scopes[&s].permissions, permissions("pub a/+/b"));
+}
+
+#[test]
+fn a_client_that_breaks_a_rule_already_does_not_stand_in_the_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = open(directory.path());
+    registry.add_resource_server(server("rs", "urn:rs")).unwrap();
+    registry.add_scope(scope("s", "rs")).unwrap();
+    registry.add_client(Client { scope: "s".parse().unwrap(), ..client("a") }).unwrap();
+    registry.require(Box::new(|client, _| if client.client_id.as_str() == "a" { Err("is too much".into()) } else { Ok(()) }));
+    registry.update_scope(&"s".parse().unwrap(), |scope| scope.description = "new".into()).unwrap();
+}
