@@ -14,7 +14,7 @@ use super::{CliError, Exit, device_key};
 use crate::clock::UnixTime;
 use crate::config::{PrivateFileError, read_private};
 use crate::device::{ConnectProblem, Credential, DeviceError, DeviceKey, DeviceOptions, MqttVersion, Session, TokenAnswer, TokenQuery};
-use crate::jose;
+use crate::jose::{self, KeyType};
 use crate::mqtt::{QoS, Topics};
 use crate::oauth::{ClientId, ErrorCode, Format, Param, ScopeSet, Secret};
 use crate::tls;
@@ -39,7 +39,20 @@ enum Command {
         /// New file for the private key (mode 0600, PKCS#8 PEM).
         #[arg(long, value_name = "FILE")]
         key_file: PathBuf,
+        /// The algorithm it signs by
+        #[arg(long, value_enum, value_name = "ALG", default_value_t = KeyAlgorithm::EdDsa)]
+        alg: KeyAlgorithm,
     },
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(super) enum KeyAlgorithm {
+    /// Ed25519
+    #[value(name = "EdDSA")]
+    EdDsa,
+    /// ECDSA on P-256
+    #[value(name = "ES256")]
+    Es256,
 }
 
 /// Asks for a token over MQTT and TLS.
@@ -151,7 +164,7 @@ impl FromStr for BrokerUrl {
 pub fn run(args: Args, json: bool) -> Result<(), CliError> {
     let args = match args.command {
         Command::Token(args) => args,
-        Command::Keygen { key_file } => return keygen(&key_file),
+        Command::Keygen { key_file, alg } => return keygen(&key_file, alg),
     };
     let credential = credential(&args)?;
     let mqtt_client_id = args.mqtt_client_id.clone().map_or_else(|| random_mqtt_client_id(&args.client_id), Ok)?;
@@ -183,8 +196,12 @@ pub fn run(args: Args, json: bool) -> Result<(), CliError> {
         .map_err(|error| CliError::new(Exit::Io, "device", "the token cannot be written to standard output").because(&error))
 }
 
-fn keygen(key_file: &Path) -> Result<(), CliError> {
-    let public = device_key::generate(key_file)?;
+fn keygen(key_file: &Path, alg: KeyAlgorithm) -> Result<(), CliError> {
+    let key_type = match alg {
+        KeyAlgorithm::EdDsa => KeyType::Ed25519,
+        KeyAlgorithm::Es256 => KeyType::P256,
+    };
+    let public = device_key::generate(key_file, key_type)?;
     let text = serde_json::to_string(&public).map_err(io::Error::from);
     text.and_then(|text| writeln!(stdout(), "{text}")).map_err(|error| {
         CliError::new(Exit::Io, "device", format!("the public key cannot be written; the private key is in {}", key_file.display()))

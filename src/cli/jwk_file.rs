@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{CliError, Exit};
-use crate::jose::{CompactJws, Jwk};
+use crate::jose::{Algorithm, Jwk};
 
 /// Bytes of a file that is read; four keys are far below.
 const MAX_FILE: usize = 65_536;
@@ -18,7 +18,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Jwk>, CliError> {
         .map_err(|error| CliError::new(Exit::NoInput, "jwk_file", format!("{} cannot be read", path.display())).because(&error))?;
     parse(&content).map_err(|fault| {
         CliError::new(Exit::Data, "jwk_file", format!("{}: {fault}", path.display())).with_help(
-            "a public Ed25519 key is wanted, as `credgate device keygen` prints it: {\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"...\"}",
+            "a public Ed25519 or P-256 key is wanted, as `credgate device keygen` prints it: {\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"...\"}",
         )
     })
 }
@@ -48,10 +48,15 @@ fn key(value: &Value) -> Result<Jwk, String> {
     if value.get("use").is_some() && text("use") != Some("sig") {
         return Err("a key has a use other than sig".into());
     }
-    if value.get("alg").is_some() && !text("alg").is_some_and(|alg| CompactJws::ALGORITHMS.contains(&alg)) {
-        return Err(format!("a key has an alg other than {}", CompactJws::ALGORITHMS.join(" or ")));
+    if value.get("alg").is_some() && !text("alg").is_some_and(|alg| Algorithm::NAMES.contains(&alg)) {
+        return Err(format!("a key has an alg other than {}", Algorithm::NAMES.join(" or ")));
     }
-    serde_json::from_value(value.clone()).map_err(|error| format!("a key cannot be used: {error}"))
+    let key: Jwk = serde_json::from_value(value.clone()).map_err(|error| format!("a key cannot be used: {error}"))?;
+    let fits = |alg: &str| Algorithm::from_name(alg).is_some_and(|alg| alg.key_type() == key.key_type());
+    if text("alg").is_some_and(|alg| !fits(alg)) {
+        return Err("a key has an alg for keys of another kind".into());
+    }
+    Ok(key)
 }
 
 #[cfg(test)]
@@ -67,6 +72,13 @@ mod tests {
         let named = format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{X}","kid":"k1","use":"sig","alg":"EdDSA"}}"#);
         let keys = parse(format!(r#"{{"keys":[{one},{named}]}}"#).as_bytes()).unwrap();
         assert_eq!(keys.iter().map(Jwk::kid).collect::<Vec<_>>(), ["kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k", "k1"]);
+    }
+
+    #[test]
+    fn reads_an_ec_key() {
+        let key = r#"{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0","alg":"ES256"}"#;
+        assert_eq!(parse(key.as_bytes()).unwrap()[0].key_type(), crate::jose::KeyType::P256);
+        assert!(parse(key.replace("ES256", "EdDSA").as_bytes()).is_err());
     }
 
     #[test]

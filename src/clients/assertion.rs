@@ -9,7 +9,7 @@ use super::nonce::Nonces;
 use super::replay::{Once, ReplayMemory, Use};
 use super::{AuthMethod, Client, ClientStore, MAX_KEYS, Status};
 use crate::clock::UnixTime;
-use crate::jose::{CompactJws, Jwk};
+use crate::jose::{CompactJws, Jwk, KeyType};
 use crate::oauth::{ClientId, Reason, Refusal, RequestDigest, Secret, ServerNonce};
 
 /// Seconds that an assertion may have before it.
@@ -25,8 +25,40 @@ pub struct Assertions {
     started_at: UnixTime,
     replay: ReplayMemory,
     nonces: Nonces,
-    /// Verified by where a client or a key is missing, so that nothing shows by the work. Never accepted.
-    decoy: Jwk,
+    decoys: Decoys,
+}
+
+/// Verified by where a client or a key is missing, so that nothing shows by the work. Never accepted.
+struct Decoys {
+    ed25519: Jwk,
+    p256: Jwk,
+}
+
+impl Decoys {
+    fn new() -> Self {
+        // The public key of RFC 8032 section 7.1, TEST 1024.
+        const ED25519: [u8; 32] = [
+            0x27, 0x81, 0x17, 0xfc, 0x14, 0x4c, 0x72, 0x34, 0x0f, 0x67, 0xd0, 0xf2, 0x31, 0x6e, 0x83, 0x86, 0xce, 0xff, 0xbf, 0x2b, 0x24,
+            0x28, 0xc9, 0xc5, 0x1f, 0xef, 0x7c, 0x59, 0x7f, 0x1d, 0x42, 0x6e,
+        ];
+        // The public key of RFC 6979 appendix A.2.5.
+        const P256_X: [u8; 32] = [
+            0x60, 0xfe, 0xd4, 0xba, 0x25, 0x5a, 0x9d, 0x31, 0xc9, 0x61, 0xeb, 0x74, 0xc6, 0x35, 0x6d, 0x68, 0xc0, 0x49, 0xb8, 0x92, 0x3b,
+            0x61, 0xfa, 0x6c, 0xe6, 0x69, 0x62, 0x2e, 0x60, 0xf2, 0x9f, 0xb6,
+        ];
+        const P256_Y: [u8; 32] = [
+            0x79, 0x03, 0xfe, 0x10, 0x08, 0xb8, 0xbc, 0x99, 0xa4, 0x1a, 0xe9, 0xe9, 0x56, 0x28, 0xbc, 0x64, 0xf2, 0xf1, 0xb2, 0x0c, 0x2d,
+            0x7e, 0x9f, 0x51, 0x77, 0xa3, 0xc2, 0x94, 0xd4, 0x46, 0x22, 0x99,
+        ];
+        Self { ed25519: Jwk::ed25519(&ED25519), p256: Jwk::p256(&P256_X, &P256_Y) }
+    }
+
+    fn of(&self, key_type: KeyType) -> &Jwk {
+        match key_type {
+            KeyType::Ed25519 => &self.ed25519,
+            KeyType::P256 => &self.p256,
+        }
+    }
 }
 
 /// Why an assertion does not serve.
@@ -112,12 +144,7 @@ impl Assertions {
     /// Nothing is known of assertions used before `started_at`, so those made by then are not accepted.
     #[must_use]
     pub fn new(issuer: String, started_at: UnixTime, capacity: usize, nonce_key: Zeroizing<[u8; 32]>) -> Self {
-        // The public key of RFC 8032 section 7.1, TEST 1024.
-        const DECOY: [u8; 32] = [
-            0x27, 0x81, 0x17, 0xfc, 0x14, 0x4c, 0x72, 0x34, 0x0f, 0x67, 0xd0, 0xf2, 0x31, 0x6e, 0x83, 0x86, 0xce, 0xff, 0xbf, 0x2b, 0x24,
-            0x28, 0xc9, 0xc5, 0x1f, 0xef, 0x7c, 0x59, 0x7f, 0x1d, 0x42, 0x6e,
-        ];
-        Self { issuer, started_at, replay: ReplayMemory::new(capacity), nonces: Nonces::new(nonce_key), decoy: Jwk::ed25519(&DECOY) }
+        Self { issuer, started_at, replay: ReplayMemory::new(capacity), nonces: Nonces::new(nonce_key), decoys: Decoys::new() }
     }
 
     /// A nonce for that client, whether it exists or not; stores nothing. `entropy` must be fresh random bytes.
@@ -204,13 +231,16 @@ impl Assertions {
         }
     }
 
-    /// Costs one verification with a `kid` and [`MAX_KEYS`] without, whatever keys there are.
+    /// Costs one verification of the header's algorithm with a `kid` and [`MAX_KEYS`] without, whatever keys there are.
     fn is_genuine(&self, jws: &CompactJws<'_>, client: Option<&Client>) -> bool {
         let keys = client.map(|client| client.jwks.as_slice()).unwrap_or_default();
+        let key_type = jws.algorithm().key_type();
         let verify = |key: Option<&Jwk>| {
             #[cfg(test)]
             super::secret::work::count(|done| &mut done.verifications);
-            jws.verify(key.unwrap_or(&self.decoy)) & key.is_some()
+            // The work of an algorithm is done by a key of its kind.
+            let key = key.filter(|key| key.key_type() == key_type);
+            jws.verify(key.unwrap_or(self.decoys.of(key_type))) & key.is_some()
         };
         match jws.kid() {
             Some(kid) => verify(keys.iter().find(|key| key.kid() == kid)),

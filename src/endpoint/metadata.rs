@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::Engine;
 use crate::clients::{AuthMethod, Channel};
-use crate::jose::{self, CompactJws};
+use crate::jose::{self, Algorithm};
 use crate::oauth::{Format, GrantType, Operation};
 
 /// The `typ` of signed metadata: no specification gives it one of its own.
@@ -80,7 +80,7 @@ impl Engine {
                 let assertion = self.assertions.as_ref().map(|_| AuthMethod::PrivateKeyJwt);
                 secret.into_iter().chain(assertion).map(AuthMethod::as_str).collect()
             },
-            token_endpoint_auth_signing_alg_values_supported: self.assertions.as_ref().map(|_| CompactJws::ALGORITHMS).unwrap_or_default(),
+            token_endpoint_auth_signing_alg_values_supported: self.assertions.as_ref().map(|_| Algorithm::NAMES).unwrap_or_default(),
             scopes_supported: self.policies.policy().scopes.keys().map(|name| name.as_str().to_owned()).collect(),
             mqtt: MqttMetadata {
                 mqtt_request_topic: format!("{prefix}/client/{{client_id}}/{{operation}}/{{format}}"),

@@ -424,7 +424,7 @@ fn metadata_says_what_is_enabled() {
     {
         let metadata = serde_json::to_value(engine_with_assertions().metadata("oauth2/v1", channel)).unwrap();
         assert_eq!(metadata["token_endpoint_auth_methods_supported"], methods);
-        assert_eq!(metadata["token_endpoint_auth_signing_alg_values_supported"], json!(["EdDSA", "Ed25519"]));
+        assert_eq!(metadata["token_endpoint_auth_signing_alg_values_supported"], json!(["EdDSA", "Ed25519", "ES256"]));
     }
 }
 

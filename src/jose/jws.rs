@@ -2,22 +2,18 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny};
 
-use super::jwt::install_provider;
-use super::{Jwk, JwtError};
-
-/// Names of the one algorithm: RFC 8037's, which most libraries write, and RFC 9864's.
-const ALGORITHMS: [&str; 2] = ["EdDSA", "Ed25519"];
+use super::{Algorithm, Jwk, JwtError};
 
 /// A compact JWS whose header is understood. Nothing is verified until [`CompactJws::verify`] says so.
 #[derive(Debug)]
 pub struct CompactJws<'a> {
     header: Header,
+    algorithm: Algorithm,
     message: &'a str,
-    signature: &'a str,
+    signature: Vec<u8>,
     payload: Vec<u8>,
 }
 
@@ -38,9 +34,6 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error>
 }
 
 impl<'a> CompactJws<'a> {
-    /// The algorithms that [`CompactJws::verify`] knows.
-    pub const ALGORITHMS: &'static [&'static str] = &ALGORITHMS;
-
     /// Takes a JWS apart.
     ///
     /// # Errors
@@ -54,11 +47,9 @@ impl<'a> CompactJws<'a> {
         if header.crit {
             return Err(JwtError::Header("a crit member".into()));
         }
-        if !ALGORITHMS.contains(&header.alg.as_str()) {
-            return Err(JwtError::Header("an alg that is not accepted".into()));
-        }
+        let algorithm = Algorithm::from_name(&header.alg).ok_or_else(|| JwtError::Header("an alg that is not accepted".into()))?;
         // A third dot would stand in the payload, where base64url has none.
-        Ok(Self { header, message, signature, payload: decode(payload)? })
+        Ok(Self { header, algorithm, message, signature: decode(signature)?, payload: decode(payload)? })
     }
 
     /// The header's `typ`.
@@ -79,16 +70,24 @@ impl<'a> CompactJws<'a> {
         &self.payload
     }
 
-    /// Whether the signature is that of `key`, by the key's own algorithm: one strict Ed25519 verification.
+    /// The header's `alg`. A key of another kind verifies nothing, whatever it says.
+    #[must_use]
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// Whether the signature is that of `key`, by the key's own algorithm.
     #[must_use]
     pub fn verify(&self, key: &Jwk) -> bool {
-        install_provider();
-        crypto::verify(self.signature, self.message.as_bytes(), &DecodingKey::from_ed_der(key.x()), Algorithm::EdDSA).unwrap_or(false)
+        self.algorithm.key_type() == key.key_type() && key.verify(self.message.as_bytes(), &self.signature)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use zeroize::Zeroizing;
+
+    use super::super::SigningKey;
     use super::*;
 
     fn jws(header: &str) -> String {
@@ -112,6 +111,20 @@ mod tests {
     }
 
     #[test]
+    fn deny_a_key_of_another_kind() {
+        let ed25519 = SigningKey::from_seed(&Zeroizing::new([1; 32]));
+        let p256 = SigningKey::from_p256_scalar(&Zeroizing::new([1; 32])).unwrap();
+        for (alg, signer, other) in [("EdDSA", &ed25519, &p256), ("Ed25519", &ed25519, &p256), ("ES256", &p256, &ed25519)] {
+            let message = format!("{}.e30", URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"{alg}"}}"#)));
+            let jws = |key: &SigningKey| format!("{message}.{}", URL_SAFE_NO_PAD.encode(key.sign(message.as_bytes())));
+            let verdicts = |text: &str| [signer, other].map(|key| CompactJws::parse(text).unwrap().verify(key.public()));
+            assert_eq!(verdicts(&jws(signer)), [true, false], "{alg}");
+            // Signed by the other kind of key, whose own algorithm the header does not say.
+            assert_eq!(verdicts(&jws(other)), [false, false], "{alg}");
+        }
+    }
+
+    #[test]
     fn deny_what_is_no_jws() {
         assert!(CompactJws::parse(&jws(r#"{"alg":"EdDSA","typ":"JWT","kid":"k"}"#)).is_ok());
         for text in ["", ".", "..", "a.b", "a.b.c.d", "!.!.!"] {
@@ -120,7 +133,7 @@ mod tests {
         for header in [
             r#"{"alg":"none"}"#,
             r#"{"alg":"HS256"}"#,
-            r#"{"alg":"ES256"}"#,
+            r#"{"alg":"ES384"}"#,
             r#"{"alg":"eddsa"}"#,
             r#"{"typ":"JWT"}"#,
             r#"{"alg":"EdDSA","crit":["b64"],"b64":false}"#,

@@ -1,4 +1,4 @@
-//! Signed JWTs (RFC 7519, RFC 7515) by the jsonwebtoken crate, with ed25519-dalek underneath.
+//! Signed JWTs (RFC 7519, RFC 7515) by the jsonwebtoken crate, with ed25519-dalek and p256 underneath.
 //!
 //! jsonwebtoken asks a process-wide provider for a signer at each call and hands it only the bytes of an `EncodingKey`. Deriving the key from
 //! those bytes would double the cost of a token, so the key of the call in progress waits in a thread-local for the factory to take.
@@ -10,11 +10,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{Error, ErrorKind};
-use jsonwebtoken::signature::{self, Signer, Verifier};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::signature::{self, Signer};
+use jsonwebtoken::{DecodingKey, EncodingKey, Header};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{JwkSet, SigningKey};
+use super::{Algorithm, CompactJws, JwkSet, KeyType, SigningKey};
 
 /// Why a JWT was not signed or not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,31 +35,57 @@ pub enum JwtError {
 
 impl From<Error> for JwtError {
     fn from(error: Error) -> Self {
-        Self::Invalid(match error.kind() {
-            ErrorKind::InvalidSignature => "its signature does not verify".into(),
-            ErrorKind::MissingRequiredClaim(claim) => format!("it lacks the claim {claim}"),
-            ErrorKind::ExpiredSignature => "it has expired".into(),
-            ErrorKind::ImmatureSignature => "it is not valid yet".into(),
-            ErrorKind::InvalidIssuer => "it has another issuer".into(),
-            ErrorKind::InvalidAudience => "it is for another audience".into(),
-            kind => format!("{kind:?}"),
-        })
+        Self::Invalid(error.to_string())
     }
 }
 
-/// Signs `claims` as a compact JWS with the header `{"typ", "alg": "EdDSA", "kid"}`.
+/// Signs `claims` as a compact JWS with the header `{"typ", "alg", "kid"}`, `alg` being the key's [usual one](KeyType::algorithm).
 ///
 /// # Errors
 /// If the claims do not serialise to JSON.
 pub fn sign<T: Serialize>(typ: &str, claims: &T, key: &Arc<SigningKey>) -> Result<String, JwtError> {
     install_provider();
-    let mut header = Header::new(Algorithm::EdDSA);
+    let mut header = Header::new(registered(key.key_type()));
     header.typ = Some(typ.to_owned());
     header.kid = Some(key.kid().to_owned());
     SIGNING.replace(Some(key.clone()));
-    let token = jsonwebtoken::encode(&header, claims, &EncodingKey::from_ed_der(&[]));
+    // Bytes of any form will do: the signer has the key of the call.
+    let encoding = match key.key_type() {
+        KeyType::Ed25519 => EncodingKey::from_ed_der(&[]),
+        KeyType::P256 => EncodingKey::from_ec_der(&[]),
+    };
+    let token = jsonwebtoken::encode(&header, claims, &encoding);
     SIGNING.take();
     Ok(token?)
+}
+
+/// Signs as [`sign`] does, with this name in `alg`.
+///
+/// # Errors
+/// If the claims do not serialise to JSON, or the key is of another kind.
+pub fn sign_as<T: Serialize>(algorithm: Algorithm, typ: &str, claims: &T, key: &Arc<SigningKey>) -> Result<String, JwtError> {
+    if algorithm.key_type() != key.key_type() {
+        return Err(JwtError::Invalid("the key is not one of the algorithm".into()));
+    }
+    if algorithm == key.key_type().algorithm() {
+        return sign(typ, claims, key);
+    }
+    // jsonwebtoken has no word for RFC 9864's names.
+    #[derive(Serialize)]
+    struct Named<'a> {
+        typ: &'a str,
+        alg: Algorithm,
+        kid: &'a str,
+    }
+    let failed = |error: serde_json::Error| JwtError::Invalid(error.to_string());
+    let header = serde_json::to_vec(&Named { typ, alg: algorithm, kid: key.kid() }).map_err(failed)?;
+    let mut token = URL_SAFE_NO_PAD.encode(header);
+    token.push('.');
+    URL_SAFE_NO_PAD.encode_string(serde_json::to_vec(claims).map_err(failed)?, &mut token);
+    let signature = key.sign(token.as_bytes());
+    token.push('.');
+    URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+    Ok(token)
 }
 
 /// Checks the signature of `token` by the key of `keys` that its `kid` names, its `typ`, `iss`, `aud` and `exp`, and returns its claims.
@@ -76,35 +102,43 @@ pub fn verify<T: DeserializeOwned>(
     keys: &JwkSet,
     now: u64,
 ) -> Result<T, JwtError> {
-    install_provider();
-    let header: serde_json::Value = part(token, 0)?;
-    let text = |name: &str| header.get(name).and_then(serde_json::Value::as_str);
-    if header.get("crit").is_some() {
-        return Err(JwtError::Header("a crit member".into()));
-    }
-    if !text("typ").is_some_and(|found| found.eq_ignore_ascii_case(typ)) {
+    let jws = CompactJws::parse(token)?;
+    if !jws.typ().is_some_and(|found| found.eq_ignore_ascii_case(typ)) {
         return Err(JwtError::Header(format!("a typ other than {typ}")));
     }
-    let kid = text("kid").ok_or_else(|| JwtError::Header("no kid".into()))?;
+    let kid = jws.kid().ok_or_else(|| JwtError::Header("no kid".into()))?;
     let key = keys.find(kid).ok_or_else(|| JwtError::UnknownKey(kid.to_owned()))?;
-    let mut validation = Validation::new(Algorithm::EdDSA);
-    // jsonwebtoken would read the clock; the core has none, so the two times are judged below.
-    validation.validate_exp = false;
-    validation.set_required_spec_claims(&["iss", "aud", "exp"]);
-    validation.set_issuer(&[issuer]);
-    match audience {
-        Some(audience) => validation.set_audience(&[audience]),
-        None => validation.validate_aud = false,
+    let invalid = |text: &str| Err(JwtError::Invalid(text.to_owned()));
+    if !jws.verify(key) {
+        return invalid("its signature does not verify");
     }
-    let claims = jsonwebtoken::decode::<serde_json::Value>(token, &DecodingKey::from_ed_der(key.x()), &validation)?.claims;
+    let claims: serde_json::Value = serde_json::from_slice(jws.payload()).map_err(|_| JwtError::Malformed)?;
     let time = |name: &str| claims.get(name).and_then(serde_json::Value::as_u64);
+    match claims.get("iss") {
+        None => return invalid("it lacks the claim iss"),
+        Some(found) if found != issuer => return invalid("it has another issuer"),
+        Some(_) => {}
+    }
+    match (claims.get("aud"), audience) {
+        (None, _) => return invalid("it lacks the claim aud"),
+        (Some(found), Some(audience)) if !names(found, audience) => return invalid("it is for another audience"),
+        (Some(_), _) => {}
+    }
     if time("exp").is_none_or(|exp| exp <= now) {
-        return Err(JwtError::Invalid("it has expired".into()));
+        return invalid("it has expired");
     }
     if time("nbf").is_some_and(|nbf| nbf > now) {
-        return Err(JwtError::Invalid("it is not valid yet".into()));
+        return invalid("it is not valid yet");
     }
     serde_json::from_value(claims).map_err(|error| JwtError::Invalid(error.to_string()))
+}
+
+/// Whether the claim `aud`, one string or an array of them (RFC 7519 section 4.1.3), names the audience.
+fn names(aud: &serde_json::Value, audience: &str) -> bool {
+    match aud {
+        serde_json::Value::Array(all) => all.iter().any(|one| one == audience),
+        one => one == audience,
+    }
 }
 
 /// The header and the claims of a JWT, as they are: nothing is checked. For showing to people only.
@@ -129,7 +163,7 @@ thread_local! {
     static SIGNING: RefCell<Option<Arc<SigningKey>>> = const { RefCell::new(None) };
 }
 
-pub(super) fn install_provider() {
+fn install_provider() {
     static PROVIDER: CryptoProvider =
         CryptoProvider { signer_factory: signer, verifier_factory: verifier, key_utils: KeyUtils::new_unimplemented() };
     static INSTALL: Once = Once::new();
@@ -139,46 +173,37 @@ pub(super) fn install_provider() {
     });
 }
 
-fn signer(algorithm: &Algorithm, _: &EncodingKey) -> Result<Box<dyn JwtSigner>, Error> {
-    match (algorithm, SIGNING.take()) {
-        (Algorithm::EdDSA, Some(key)) => Ok(Box::new(EdDsaSigner(key))),
+/// jsonwebtoken's word for the usual algorithm of such keys.
+fn registered(key_type: KeyType) -> jsonwebtoken::Algorithm {
+    match key_type {
+        KeyType::Ed25519 => jsonwebtoken::Algorithm::EdDSA,
+        KeyType::P256 => jsonwebtoken::Algorithm::ES256,
+    }
+}
+
+fn signer(algorithm: &jsonwebtoken::Algorithm, _: &EncodingKey) -> Result<Box<dyn JwtSigner>, Error> {
+    match SIGNING.take() {
+        Some(key) if registered(key.key_type()) == *algorithm => Ok(Box::new(KeySigner(key))),
         _ => Err(ErrorKind::InvalidAlgorithm.into()),
     }
 }
 
-fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Error> {
-    let Algorithm::EdDSA = algorithm else { return Err(ErrorKind::InvalidAlgorithm.into()) };
-    let x: &[u8; 32] = key.try_get_as_bytes()?.try_into().map_err(|_| ErrorKind::InvalidEddsaKey)?;
-    let key = ed25519_dalek::VerifyingKey::from_bytes(x).map_err(|_| ErrorKind::InvalidEddsaKey)?;
-    Ok(Box::new(EdDsaVerifier(key)))
+/// Signatures are verified by [`CompactJws`], which knows RFC 9864's names, too.
+fn verifier(_: &jsonwebtoken::Algorithm, _: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Error> {
+    Err(ErrorKind::InvalidAlgorithm.into())
 }
 
-struct EdDsaSigner(Arc<SigningKey>);
+struct KeySigner(Arc<SigningKey>);
 
-impl Signer<Vec<u8>> for EdDsaSigner {
+impl Signer<Vec<u8>> for KeySigner {
     fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
         Ok(self.0.sign(message).to_vec())
     }
 }
 
-impl JwtSigner for EdDsaSigner {
-    fn algorithm(&self) -> Algorithm {
-        Algorithm::EdDSA
-    }
-}
-
-struct EdDsaVerifier(ed25519_dalek::VerifyingKey);
-
-impl Verifier<Vec<u8>> for EdDsaVerifier {
-    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), signature::Error> {
-        let signature = ed25519_dalek::Signature::from_slice(signature).map_err(|_| signature::Error::new())?;
-        self.0.verify_strict(message, &signature).map_err(|_| signature::Error::new())
-    }
-}
-
-impl JwtVerifier for EdDsaVerifier {
-    fn algorithm(&self) -> Algorithm {
-        Algorithm::EdDSA
+impl JwtSigner for KeySigner {
+    fn algorithm(&self) -> jsonwebtoken::Algorithm {
+        registered(self.0.key_type())
     }
 }
 
@@ -219,6 +244,19 @@ mod tests {
         assert_eq!(verdict(&token, 150), Ok(claims()));
         let (header, _) = decode_unverified(&token).unwrap();
         assert_eq!(header, json!({"typ": "at+jwt", "alg": "EdDSA", "kid": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"}));
+    }
+
+    #[test]
+    fn every_algorithm_signs_by_its_name() {
+        let p256 = Arc::new(SigningKey::from_p256_scalar(&Zeroizing::new([5; 32])).unwrap());
+        for (algorithm, key) in [(Algorithm::EdDsa, rfc_8037_key()), (Algorithm::Ed25519, rfc_8037_key()), (Algorithm::Es256, p256.clone())]
+        {
+            let token = sign_as(algorithm, "at+jwt", &claims(), &key).unwrap();
+            assert_eq!(decode_unverified(&token).unwrap().0, json!({"typ": "at+jwt", "alg": algorithm.name(), "kid": key.kid()}));
+            assert_eq!(verify::<Value>(&token, "at+jwt", "https://as", Some("rs"), &keys(&key), 150), Ok(claims()), "{algorithm:?}");
+        }
+        assert!(sign_as(Algorithm::Es256, "at+jwt", &claims(), &rfc_8037_key()).is_err());
+        assert!(sign_as(Algorithm::EdDsa, "at+jwt", &claims(), &p256).is_err());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Ed25519 signing keys and the ring of those in use.
+//! Signing keys and the ring of those in use.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,27 +6,61 @@ use std::sync::Arc;
 use ed25519_dalek::Signer as _;
 use zeroize::Zeroizing;
 
-use super::{Jwk, JwkSet};
+use super::{Jwk, JwkSet, KeyType};
 
-/// A private Ed25519 key (RFC 8032), named by its thumbprint (RFC 7638). Zeroised when dropped, never shown by `Debug`.
+/// A private key for signatures, named by its thumbprint (RFC 7638). Zeroised when dropped, never shown by `Debug`.
 pub struct SigningKey {
-    inner: ed25519_dalek::SigningKey,
+    inner: Inner,
     public: Jwk,
 }
 
+// Neither is large, and each key is behind an Arc.
+enum Inner {
+    Ed25519(ed25519_dalek::SigningKey),
+    P256(p256::ecdsa::SigningKey),
+}
+
 impl SigningKey {
-    /// The key of that seed, the 32 bytes that RFC 8032 calls the private key.
+    /// The Ed25519 key of that seed, the 32 bytes that RFC 8032 calls the private key.
     #[must_use]
     pub fn from_seed(seed: &Zeroizing<[u8; 32]>) -> Self {
         let inner = ed25519_dalek::SigningKey::from_bytes(seed);
         let public = Jwk::ed25519(inner.verifying_key().as_bytes());
-        Self { inner, public }
+        Self { inner: Inner::Ed25519(inner), public }
     }
 
-    /// The seed, for the key file alone.
+    /// The P-256 key of that secret scalar, big-endian; `None` if it is 0 or not below the order of the curve.
     #[must_use]
-    pub fn seed(&self) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(self.inner.to_bytes())
+    pub fn from_p256_scalar(scalar: &Zeroizing<[u8; 32]>) -> Option<Self> {
+        let inner = p256::ecdsa::SigningKey::from_slice(scalar.as_slice()).ok()?;
+        let point = inner.verifying_key().to_sec1_point(false);
+        let coordinate = |bytes: Option<&_>| -> Option<[u8; 32]> { AsRef::<[u8]>::as_ref(bytes?).try_into().ok() };
+        let public = Jwk::p256(&coordinate(point.x())?, &coordinate(point.y())?);
+        Some(Self { inner: Inner::P256(inner), public })
+    }
+
+    /// The key of that kind and those 32 secret bytes; `None` if they are no key of that kind, which random bytes hardly ever are.
+    #[must_use]
+    pub fn from_secret_bytes(key_type: KeyType, bytes: &Zeroizing<[u8; 32]>) -> Option<Self> {
+        match key_type {
+            KeyType::Ed25519 => Some(Self::from_seed(bytes)),
+            KeyType::P256 => Self::from_p256_scalar(bytes),
+        }
+    }
+
+    /// The seed or the scalar, for the key file alone.
+    #[must_use]
+    pub fn secret_bytes(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(match &self.inner {
+            Inner::Ed25519(key) => key.to_bytes(),
+            Inner::P256(key) => key.to_bytes().into(),
+        })
+    }
+
+    /// The kind of key.
+    #[must_use]
+    pub fn key_type(&self) -> KeyType {
+        self.public.key_type()
     }
 
     /// The key's id: its RFC 7638 thumbprint.
@@ -41,10 +75,16 @@ impl SigningKey {
         &self.public
     }
 
-    /// The signature of `message` (RFC 8032 section 5.1.6).
+    /// The signature of `message`: RFC 8032 section 5.1.6, or deterministic ECDSA (RFC 6979) as r and s (RFC 7518 section 3.4).
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.inner.sign(message).to_bytes()
+        match &self.inner {
+            Inner::Ed25519(key) => key.sign(message).to_bytes(),
+            Inner::P256(key) => {
+                let signature: p256::ecdsa::Signature = key.sign(message);
+                signature.to_bytes().into()
+            }
+        }
     }
 }
 
@@ -78,5 +118,35 @@ impl KeyRing {
     #[must_use]
     pub fn jwk_set(&self) -> JwkSet {
         JwkSet { keys: std::iter::once(&self.active).chain(&self.others).map(|key| key.public().clone()).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signs_the_vector_of_rfc_6979() {
+        // RFC 6979 appendix A.2.5, SHA-256, message "sample".
+        let hex = |text: &str| -> Vec<u8> {
+            (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at.checked_add(2).unwrap()], 16).unwrap()).collect()
+        };
+        let scalar = hex("C9AFA9D845BA75166B5C215767B1D6934E50C3DB36E89B127B8A622B120F6721");
+        let key = SigningKey::from_p256_scalar(&Zeroizing::new(scalar.clone().try_into().unwrap())).unwrap();
+        assert_eq!(key.public().x().as_slice(), hex("60FED4BA255A9D31C961EB74C6356D68C049B8923B61FA6CE669622E60F29FB6"));
+        assert_eq!(key.public().y().unwrap().as_slice(), hex("7903FE1008B8BC99A41AE9E95628BC64F2F1B20C2D7E9F5177A3C294D4462299"));
+        let r = hex("EFD48B2AACB6A8FD1140DD9CD45E81D69D2C877B56AAF991C34D0EA84EAF3716");
+        let s = hex("F7CB1C942D657C41D436C7A1B6E29F65F3E900DBB9AFF4064DC4AB2F843ACDA8");
+        assert_eq!(key.sign(b"sample").as_slice(), [r, s].concat());
+        assert!(key.public().verify(b"sample", &key.sign(b"sample")));
+        assert_eq!(key.secret_bytes().as_slice(), scalar);
+        assert!(!format!("{key:?}").contains("c9af"));
+    }
+
+    #[test]
+    fn deny_scalars_that_are_no_key() {
+        for bytes in [[0; 32], [0xff; 32]] {
+            assert!(SigningKey::from_p256_scalar(&Zeroizing::new(bytes)).is_none());
+        }
     }
 }

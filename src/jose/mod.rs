@@ -1,13 +1,15 @@
 //! Keys, their life, and signatures: JWK, JWK Set, JWS. Knows nothing of OAuth.
 
+mod algorithm;
 mod jwk;
 mod jws;
 mod jwt;
 mod key;
 mod rotation;
 
+pub use algorithm::{Algorithm, KeyType};
 pub use jwk::{Jwk, JwkSet};
 pub use jws::CompactJws;
-pub use jwt::{JwtError, decode_unverified, sign, verify};
+pub use jwt::{JwtError, decode_unverified, sign, sign_as, verify};
 pub use key::{KeyRing, SigningKey};
 pub use rotation::{Due, KeyState, KeyStatus, MAX_KEYS, Moment, Rotation, RotationRules};

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteArray;
 
 use super::error::RegistryError;
 use crate::clients::{Attributes, AuthMethod, Client, ClientSecret, SecretDigest, Status};
@@ -56,7 +57,7 @@ pub(super) trait Record: Sized {
 
     fn name(&self) -> &str;
     fn to_v1(&self) -> Self::V1;
-    /// `None` if the name is none of its kind.
+    /// `None` if the name is none of its kind, or a value none of its member.
     fn from_v1(name: &str, stored: Self::V1) -> Option<Self>;
 }
 
@@ -77,7 +78,7 @@ pub(super) fn decode<R: Record>(path: &Path, key: &[u8], value: &[u8]) -> Result
         0 => return Err(malformed("version 0".to_owned())),
         _ => return Err(RegistryError::NewerVersion { path: path.to_owned(), tree, key, version, known: VERSION }),
     };
-    R::from_v1(&key, stored).ok_or_else(|| malformed("the key is not a valid name".to_owned()))
+    R::from_v1(&key, stored).ok_or_else(|| malformed("its name or a value is not valid".to_owned()))
 }
 
 /// Named fields only: by default serde_cbor would take a map of integers for any struct.
@@ -162,13 +163,46 @@ struct SecretV1 {
     expires_at: Option<UnixTime>,
 }
 
-/// A public Ed25519 key.
+/// A public key of one kind or the other.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct KeyV1 {
     kid: String,
-    #[serde(with = "serde_bytes")]
-    ed25519: [u8; 32],
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ed25519: Option<ByteArray<32>>,
+    /// x and y.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    p256: Option<ByteArray<64>>,
+}
+
+impl From<&Jwk> for KeyV1 {
+    fn from(key: &Jwk) -> Self {
+        let (ed25519, p256) = match key.y() {
+            None => (Some(ByteArray::new(*key.x())), None),
+            Some(y) => {
+                let mut point = [0; 64];
+                let (first, second) = point.split_at_mut(32);
+                first.copy_from_slice(key.x());
+                second.copy_from_slice(y);
+                (None, Some(ByteArray::new(point)))
+            }
+        };
+        Self { kid: key.kid().to_owned(), ed25519, p256 }
+    }
+}
+
+impl KeyV1 {
+    fn into_jwk(self) -> Option<Jwk> {
+        let key = match (self.ed25519, self.p256) {
+            (Some(x), None) => Jwk::ed25519(&x),
+            (None, Some(point)) => {
+                let (x, y) = point.split_at(32);
+                Jwk::p256(x.try_into().ok()?, y.try_into().ok()?)
+            }
+            _ => return None,
+        };
+        Some(key.with_kid(self.kid))
+    }
 }
 
 impl Record for Client {
@@ -193,7 +227,7 @@ impl Record for Client {
             scope: self.scope.iter().cloned().collect(),
             status: self.status,
             secrets: self.secrets.iter().map(secret).collect(),
-            keys: self.jwks.iter().map(|key| KeyV1 { kid: key.kid().to_owned(), ed25519: *key.x() }).collect(),
+            keys: self.jwks.iter().map(KeyV1::from).collect(),
             require_request_binding: self.require_request_binding,
             software_id: self.software_id.clone(),
             software_version: self.software_version.clone(),
@@ -223,7 +257,7 @@ impl Record for Client {
             scope: stored.scope.into_iter().collect(),
             status: stored.status,
             secrets: stored.secrets.into_iter().map(secret).collect(),
-            jwks: stored.keys.into_iter().map(|key| Jwk::ed25519(&key.ed25519).with_kid(key.kid)).collect(),
+            jwks: stored.keys.into_iter().map(KeyV1::into_jwk).collect::<Option<_>>()?,
             require_request_binding: stored.require_request_binding,
             software_id: stored.software_id,
             software_version: stored.software_version,

@@ -253,8 +253,31 @@ fn deny_with_one_text_and_the_same_work() {
 }
 
 #[test]
-fn the_decoy_is_a_key_like_any_other() {
-    assert!(assertions().decoy.is_sound());
+fn decoys_are_keys_like_any_other_and_of_every_kind() {
+    for key_type in KeyType::ALL {
+        let decoys = Decoys::new();
+        assert_eq!((decoys.of(key_type).key_type(), decoys.of(key_type).is_sound()), (key_type, true));
+    }
+}
+
+#[test]
+fn a_client_may_sign_by_es256() {
+    let p256 = SigningKey::from_p256_scalar(&Zeroizing::new([3; 32])).unwrap();
+    let both = || store(|client| client.jwks.push(p256.public().clone()));
+    for header in [json!({"alg": "ES256", "kid": p256.kid()}), json!({"alg": "ES256"})] {
+        assert_eq!(outcome(&assertions(), &both(), &jwt(&header, &claims(), &p256), NOW), Ok(()), "{header}");
+    }
+    let wrong = Err((Reason::WrongSignature, "InvalidClient client authentication failed".into()));
+    // deny: the algorithm of another kind of key, with the kid of this and of that, and a key that is not the client's
+    for (header, key) in [
+        (json!({"alg": "EdDSA", "kid": p256.kid()}), &p256),
+        (json!({"alg": "ES256", "kid": key(1).kid()}), &p256),
+        (json!({"alg": "ES256", "kid": key(1).kid()}), &key(1)),
+        (json!({"alg": "ES256", "kid": p256.kid()}), &SigningKey::from_p256_scalar(&Zeroizing::new([4; 32])).unwrap()),
+    ] {
+        let done = work::of(|| assert_eq!(outcome(&assertions(), &both(), &jwt(&header, &claims(), key), NOW), wrong, "{header}"));
+        assert_eq!(done.verifications, 1);
+    }
 }
 
 #[test]

@@ -217,7 +217,7 @@ fn load_pem(path: PathBuf) -> Result<StoredKey, RegistryError> {
 
 pub(super) fn pem(key: &SigningKey, created_at: UnixTime) -> Result<Zeroizing<String>, ed25519_dalek::pkcs8::Error> {
     // Without the public key it is version 1, which OpenSSL reads; it does not read version 2 everywhere.
-    let pair = KeypairBytes { secret_key: *key.seed(), public_key: None };
+    let pair = KeypairBytes { secret_key: *key.secret_bytes(), public_key: None };
     let pem = pair.to_pkcs8_pem(LineEnding::LF)?;
     // Room for all of it at once: a string that grows leaves copies of the key behind.
     let mut text = Zeroizing::new(String::with_capacity(pem.len().saturating_add(256)));

@@ -100,7 +100,7 @@ impl SealedKey {
         getrandom::fill(&mut nonce).ok()?;
         // Room for the tag, too: a vector that grows leaves a copy of the key behind.
         let mut sealed = Zeroizing::new(Vec::with_capacity(48));
-        sealed.extend_from_slice(key.seed().as_slice());
+        sealed.extend_from_slice(key.secret_bytes().as_slice());
         let aad = Aad::from(associated_data(VERSION, key.kid(), created_at));
         master.cipher().ok()?.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut *sealed).ok()?;
         Some(Self {
@@ -199,7 +199,7 @@ mod tests {
         let text = sealed.to_text().unwrap();
         assert!(!text.contains(&URL_SAFE_NO_PAD.encode([9; 32])));
         let read = SealedKey::parse(Path::new("/k"), &text).unwrap();
-        assert_eq!(read.open(&master(1)).unwrap().seed(), key.seed());
+        assert_eq!(read.open(&master(1)).unwrap().secret_bytes(), key.secret_bytes());
         assert!(read.open(&master(2)).is_none());
         assert_ne!(SealedKey::seal(&key, created_at, &master(1)).unwrap().nonce, sealed.nonce);
     }

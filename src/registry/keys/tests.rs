@@ -93,7 +93,7 @@ fn the_first_start_makes_a_key_that_stays() {
     let ring = bench.load().unwrap();
     let kid = ring.active().kid().to_owned();
     assert_eq!(ring.jwk_set().keys.len(), 1);
-    assert_eq!(bench.load().unwrap().active().seed(), ring.active().seed());
+    assert_eq!(bench.load().unwrap().active().secret_bytes(), ring.active().secret_bytes());
 
     let path = bench.path(&kid);
     let listed = bench.store().list().unwrap();
@@ -357,7 +357,7 @@ fn deny_a_public_key_that_does_not_belong() {
     directory::prepare(&bench.keys).unwrap();
     let key = SigningKey::from_seed(&Zeroizing::new([1; 32]));
     for (public, accepted) in [(*key.public().x(), true), ([9; 32], false)] {
-        let pair = KeypairBytes { secret_key: *key.seed(), public_key: Some(ed25519_dalek::pkcs8::PublicKeyBytes(public)) };
+        let pair = KeypairBytes { secret_key: *key.secret_bytes(), public_key: Some(ed25519_dalek::pkcs8::PublicKeyBytes(public)) };
         files::write_private(&bench.keys, &format!("{}.pem", key.kid()), pair.to_pkcs8_pem(LineEnding::LF).unwrap().as_bytes()).unwrap();
         assert_eq!(bench.load().is_ok(), accepted);
     }
@@ -380,7 +380,7 @@ fn keys_are_sealed_under_a_master_key() {
         assert!(name.ends_with(".sealed") || name == ROTATION, "{name}");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
-    assert_eq!(bench.load().unwrap().active().seed(), published.lock().unwrap().active().seed());
+    assert_eq!(bench.load().unwrap().active().secret_bytes(), published.lock().unwrap().active().secret_bytes());
     // Listing needs no master key.
     let before = store.list().unwrap().into_iter().map(|key| (key.kid, key.state, key.created_at, key.path)).collect::<Vec<_>>();
     bench.master_key = Ok(None);
@@ -403,10 +403,10 @@ fn plain_keys_are_sealed_when_a_master_key_appears() {
     let plain: Vec<Vec<u8>> = kids.iter().map(|kid| fs::read(bench.path(kid)).unwrap()).collect();
     drop(store);
     bench.master_key = master_key(1);
-    let seed = bench.load().unwrap().active().seed();
+    let seed = bench.load().unwrap().active().secret_bytes();
     assert!(kids.iter().all(|kid| !bench.path(kid).exists() && bench.keys.join(format!("{kid}.sealed")).exists()));
     assert_eq!(bench.store().list().unwrap()[0].created_at, UnixTime::from_secs(10_000));
-    assert_eq!(bench.load().unwrap().active().seed(), seed);
+    assert_eq!(bench.load().unwrap().active().secret_bytes(), seed);
     // Cut off between the sealed file and the removal of the plain one.
     files::write_private(&bench.keys, &format!("{}.pem", kids[0]), &plain[0]).unwrap();
     assert_eq!(bench.store().list().unwrap().len(), 2);

@@ -81,6 +81,21 @@ fn version_1_of_a_client_with_a_key() {
 }
 
 #[test]
+fn version_1_of_a_client_with_a_p256_key() {
+    let mut record = Client { token_endpoint_auth_method: AuthMethod::PrivateKeyJwt, ..client("dev-1") };
+    record.secrets.clear();
+    record.jwks = vec![crate::jose::Jwk::p256(&[7; 32], &[8; 32]).with_kid("k1".to_owned())];
+    check(
+        record,
+        "8201aa6b636c69656e745f6e616d656650756d702037781a746f6b656e5f656e64706f696e745f617574685f6d6574686f646f70726976\
+         6174655f6b65795f6a77746573636f7065806673746174757366616374697665677365637265747380646b65797381a2636b6964626b31\
+         64703235365840070707070707070707070707070707070707070707070707070707070707070708080808080808080808080808080808\
+         080808080808080808080808080808086b736f6674776172655f69646470756d7070736f6674776172655f76657273696f6e63312e326a\
+         637265617465645f61741a6b0362b06a757064617465645f61741a6b0362b0",
+    );
+}
+
+#[test]
 fn version_1_of_a_resource_server() {
     check(
         server("broker", "mqtts://broker"),
