@@ -1,14 +1,12 @@
 //! Access tokens: RFC 9068 JWTs minted from a grant.
 
-use std::sync::Arc;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use crate::clients::Client;
 use crate::clock::UnixTime;
-use crate::jose::{self, JwkSet, JwtError, SigningKey};
+use crate::jose::{self, JwkSet, JwtError, KeyRing};
 use crate::oauth::{ClientId, Refusal, ScopeSet, TokenResponse, TokenType};
 use crate::policy::{AclRule, Grant, PermissionClaims, Policy, ResourceServer};
 
@@ -42,6 +40,12 @@ pub struct Claims {
     /// The permissions, for EMQX.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acl: Option<Vec<AclRule>>,
+    /// Topic filters to publish to, for mosquitto-jwt-auth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publ: Option<Vec<String>>,
+    /// Topic filters to subscribe to, for mosquitto-jwt-auth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subs: Option<Vec<String>>,
 }
 
 /// What decides the life of a token beside its grant.
@@ -89,22 +93,24 @@ impl AccessToken {
     }
 }
 
-/// Signs a token for `grant`: one Ed25519 signature and little else.
+/// Signs a token for `grant` by the active key of the kind that its resource server wants: one signature and little else.
 ///
 /// # Errors
-/// `server_error` if signing fails.
+/// `server_error` if there is no such key, or signing fails.
 pub fn mint(
     grant: Grant,
     issuer: &str,
     lifetimes: Lifetimes,
-    key: &Arc<SigningKey>,
+    keys: &KeyRing,
     now: UnixTime,
     entropy: TokenEntropy,
 ) -> Result<AccessToken, Refusal> {
     let server = grant.resource_server();
     let lifetime = u64::from(lifetimes.default.min(lifetimes.maximum)).min(grant.max_lifetime(now));
     let claims = claims(issuer, grant.client_id(), server, grant.claims(), now, lifetime, entropy);
-    let token = jose::sign(ACCESS_TOKEN_TYP, &claims, key).map_err(|_| Refusal::internal("the token could not be signed"))?;
+    let key = keys.active_for(server.alg.key_type()).ok_or_else(|| Refusal::internal("there is no key to sign with"))?;
+    let token =
+        jose::sign_as(server.alg, ACCESS_TOKEN_TYP, &claims, key).map_err(|_| Refusal::internal("the token could not be signed"))?;
     let scope_is_announced = grant.scope_to_announce().is_some();
     Ok(AccessToken { token, lifetime, scope: grant.scope().clone(), scope_is_announced, claims })
 }
@@ -129,6 +135,8 @@ fn claims(
         jti: URL_SAFE_NO_PAD.encode(entropy),
         scope: permissions.scope,
         acl: permissions.acl,
+        publ: permissions.publ,
+        subs: permissions.subs,
     }
 }
 
@@ -136,13 +144,13 @@ fn claims(
 #[must_use]
 pub fn largest_size(issuer: &str, client: &Client, server: &ResourceServer, policy: &Policy) -> Option<usize> {
     // A header and a signature are of one length; so are all times from 2001 to 2286.
-    const HEADER: usize = r#"{"typ":"at+jwt","alg":"EdDSA","kid":""}"#.len().saturating_add(43);
+    let header = r#"{"typ":"at+jwt","alg":"","kid":""}"#.len().saturating_add(server.alg.name().len()).saturating_add(43);
     const SIGNATURE: usize = 64;
     const NOW: UnixTime = UnixTime::from_secs(9_000_000_000);
     let claims = claims(issuer, &client.client_id, server, policy.largest_claims(client, server)?, NOW, 0, [0; 16]);
     let payload = serde_json::to_vec(&claims).ok()?.len();
     let encoded = |bytes| base64::encoded_len(bytes, false).unwrap_or(usize::MAX);
-    Some([HEADER, payload, SIGNATURE].map(encoded).into_iter().fold(2, usize::saturating_add))
+    Some([header, payload, SIGNATURE].map(encoded).into_iter().fold(2, usize::saturating_add))
 }
 
 /// Checks an access token offline against a JWK Set (RFC 9068 section 4). `audience: None` accepts any.

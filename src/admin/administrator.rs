@@ -30,7 +30,7 @@ const PAGE: usize = MAX_FRAME / 2;
 /// Executes the operator's commands on a registry.
 pub struct Administrator {
     pub(super) registry: Arc<Registry>,
-    keys: Arc<KeyStore>,
+    pub(super) keys: Arc<KeyStore>,
     status: Box<dyn Fn() -> DaemonStatus + Send + Sync>,
     on_change: Box<dyn Fn() + Send + Sync>,
 }
@@ -154,8 +154,8 @@ impl Administrator {
                 let keys = self.keys.list()?;
                 Ok(Answer::Keys(keys.into_iter().map(KeyDocument::from).collect()))
             }
-            Command::KeyRotate => {
-                self.change("key rotate", "new", caller, || Ok(Answer::KeyPublished(Box::new(self.keys.rotate()?.into()))))
+            Command::KeyRotate { key_type } => {
+                self.change("key rotate", key_type.crv(), caller, || Ok(Answer::KeyPublished(Box::new(self.keys.rotate(key_type)?.into()))))
             }
             Command::KeyRevoke { kid } => {
                 check_text("the key id", &kid, MAX_NAME)?;
@@ -260,12 +260,14 @@ impl Administrator {
     fn add_resource_server(&self, new: NewResourceServer) -> Result<Answer, AdminError> {
         check_text("the description", &new.description, MAX_TEXT)?;
         check_resource_server(Some(&new.audience), Some(&new.dialect), new.max_token_lifetime)?;
+        self.keys.require(new.alg.key_type())?;
         let now = UnixTime::from(SystemTime::now());
         let added = self.registry.add_resource_server(ResourceServer {
             description: new.description,
             max_token_lifetime: new.max_token_lifetime,
             max_token_bytes: new.max_token_bytes,
             token_format: new.token_format,
+            alg: new.alg,
             dialect: new.dialect,
             ..ResourceServer::new(new.id, new.audience, now)
         })?;

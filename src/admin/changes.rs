@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clients::{Attributes, Client};
 use crate::clock::UnixTime;
+use crate::jose::Algorithm;
 use crate::oauth::{InvalidWord, ResourceServerId, RoleName, ScopeSet};
 use crate::policy::{Dialect, ResourceServer, Role, Scope, TokenFormat, TopicPermission};
 
@@ -128,6 +129,8 @@ pub struct ResourceServerChanges {
     pub max_token_bytes: Option<u32>,
     /// The form of its tokens.
     pub token_format: Option<TokenFormat>,
+    /// What they are signed by.
+    pub alg: Option<Algorithm>,
     /// The form of the permissions in them.
     pub dialect: Option<Dialect>,
 }
@@ -166,6 +169,7 @@ impl ResourceServerChanges {
         set(&mut server.audience, self.audience);
         set(&mut server.description, self.description);
         set(&mut server.token_format, self.token_format);
+        set(&mut server.alg, self.alg);
         set(&mut server.dialect, self.dialect);
         server.max_token_lifetime = self.max_token_lifetime.or(server.max_token_lifetime);
         server.max_token_bytes = self.max_token_bytes.or(server.max_token_bytes);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{ClientChanges, ClientDocument, DaemonStatus, KeyDocument, ResourceServerChanges, RoleChanges, ScopeChanges};
 use crate::clients::Status;
-use crate::jose::Jwk;
+use crate::jose::{Algorithm, Jwk, KeyType};
 use crate::oauth::{ClientId, RoleName, ScopeSet, ScopeToken, Secret};
 use crate::policy::{Dialect, ResourceServer, ResourceServerId, Role, Scope, TokenFormat, TopicPermission};
 
@@ -123,7 +123,11 @@ pub enum Command {
     /// The signing keys.
     KeyList,
     /// Publishes a new signing key, which takes over by itself.
-    KeyRotate,
+    KeyRotate {
+        /// Of which kind.
+        #[serde(default)]
+        key_type: KeyType,
+    },
     /// Takes a signing key off the JWK Set at once.
     KeyRevoke {
         /// Which.
@@ -176,6 +180,9 @@ pub struct NewResourceServer {
     /// The form of its tokens.
     #[serde(default)]
     pub token_format: TokenFormat,
+    /// What they are signed by.
+    #[serde(default)]
+    pub alg: Algorithm,
     /// The form of the permissions in them.
     #[serde(default)]
     pub dialect: Dialect,
@@ -185,8 +192,8 @@ impl NewResourceServer {
     /// A resource server for OAuth access tokens, with the gateway's limits and no description.
     #[must_use]
     pub fn new(id: ResourceServerId, audience: String) -> Self {
-        let (token_format, dialect) = (TokenFormat::default(), Dialect::default());
-        Self { id, audience, description: String::new(), max_token_lifetime: None, max_token_bytes: None, token_format, dialect }
+        let (token_format, alg, dialect) = (TokenFormat::default(), Algorithm::default(), Dialect::default());
+        Self { id, audience, description: String::new(), max_token_lifetime: None, max_token_bytes: None, token_format, alg, dialect }
     }
 }
 

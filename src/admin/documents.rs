@@ -119,6 +119,6 @@ pub struct KeyDocument {
 impl From<KeyInfo> for KeyDocument {
     fn from(key: KeyInfo) -> Self {
         let KeyInfo { kid, algorithm, state, created_at, since, until, path } = key;
-        Self { kid, alg: algorithm.to_owned(), state, created_at, since, until, path }
+        Self { kid, alg: algorithm.name().to_owned(), state, created_at, since, until, path }
     }
 }

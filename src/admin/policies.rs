@@ -57,6 +57,9 @@ impl Administrator {
         something(changes == ResourceServerChanges::default())?;
         check_text("the description", changes.description.as_deref().unwrap_or_default(), MAX_TEXT)?;
         check_resource_server(changes.audience.as_deref(), changes.dialect.as_ref(), changes.max_token_lifetime)?;
+        if let Some(alg) = changes.alg {
+            self.keys.require(alg.key_type())?;
+        }
         let now = UnixTime::from(SystemTime::now());
         Ok(Answer::ResourceServer(self.registry.update_resource_server(id, |server| {
             changes.apply(server);

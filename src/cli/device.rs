@@ -10,11 +10,12 @@ use rustls::pki_types::ServerName;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{CliError, Exit, device_key};
+use super::device_key::{self, KeyAlgorithm};
+use super::{CliError, Exit};
 use crate::clock::UnixTime;
 use crate::config::{PrivateFileError, read_private};
 use crate::device::{ConnectProblem, Credential, DeviceError, DeviceKey, DeviceOptions, MqttVersion, Session, TokenAnswer, TokenQuery};
-use crate::jose::{self, KeyType};
+use crate::jose;
 use crate::mqtt::{QoS, Topics};
 use crate::oauth::{ClientId, ErrorCode, Format, Param, ScopeSet, Secret};
 use crate::tls;
@@ -43,16 +44,6 @@ enum Command {
         #[arg(long, value_enum, value_name = "ALG", default_value_t = KeyAlgorithm::EdDsa)]
         alg: KeyAlgorithm,
     },
-}
-
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-pub(super) enum KeyAlgorithm {
-    /// Ed25519
-    #[value(name = "EdDSA")]
-    EdDsa,
-    /// ECDSA on P-256
-    #[value(name = "ES256")]
-    Es256,
 }
 
 /// Asks for a token over MQTT and TLS.
@@ -197,11 +188,7 @@ pub fn run(args: Args, json: bool) -> Result<(), CliError> {
 }
 
 fn keygen(key_file: &Path, alg: KeyAlgorithm) -> Result<(), CliError> {
-    let key_type = match alg {
-        KeyAlgorithm::EdDsa => KeyType::Ed25519,
-        KeyAlgorithm::Es256 => KeyType::P256,
-    };
-    let public = device_key::generate(key_file, key_type)?;
+    let public = device_key::generate(key_file, alg.key_type())?;
     let text = serde_json::to_string(&public).map_err(io::Error::from);
     text.and_then(|text| writeln!(stdout(), "{text}")).map_err(|error| {
         CliError::new(Exit::Io, "device", format!("the public key cannot be written; the private key is in {}", key_file.display()))

@@ -14,6 +14,26 @@ use super::{CliError, Exit};
 use crate::config::{PrivateFileError, read_private};
 use crate::jose::{Jwk, KeyType, SigningKey};
 
+/// What a key is to sign by, on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum KeyAlgorithm {
+    /// Ed25519
+    #[value(name = "EdDSA")]
+    EdDsa,
+    /// ECDSA on P-256
+    #[value(name = "ES256")]
+    Es256,
+}
+
+impl KeyAlgorithm {
+    pub(super) fn key_type(self) -> KeyType {
+        match self {
+            Self::EdDsa => KeyType::Ed25519,
+            Self::Es256 => KeyType::P256,
+        }
+    }
+}
+
 /// Makes a key and writes it to a new file of mode 0600; its public half.
 pub(super) fn generate(path: &Path, key_type: KeyType) -> Result<Jwk, CliError> {
     let failed = |error: &dyn std::fmt::Display| CliError::new(Exit::Software, "device", format!("no key can be made: {error}"));

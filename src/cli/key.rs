@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::CliError;
 use super::confirm::confirm;
 use super::connect::Gateway;
+use super::device_key::KeyAlgorithm;
 use super::error::unexpected;
 use super::output::Output;
 use super::table::Table;
@@ -17,7 +18,11 @@ pub(super) enum Command {
     /// List the signing keys
     List,
     /// Publish a new signing key, which takes over by itself after keys.propagation; nothing fails meanwhile
-    Rotate,
+    Rotate {
+        /// The algorithm of the key
+        #[arg(long, value_enum, value_name = "ALG", default_value_t = KeyAlgorithm::EdDsa)]
+        alg: KeyAlgorithm,
+    },
     /// In an emergency: take a signing key away at once; all tokens it signed are void
     Revoke {
         /// The key, as `credgate key list` shows it
@@ -43,7 +48,7 @@ struct Revocation {
 pub(super) fn run(command: Command, gateway: &mut Gateway, output: &Output) -> Result<(), CliError> {
     match command {
         Command::List => list(gateway, output),
-        Command::Rotate => match gateway.execute(admin::Command::KeyRotate)? {
+        Command::Rotate { alg } => match gateway.execute(admin::Command::KeyRotate { key_type: alg.key_type() })? {
             Answer::KeyPublished(key) => output.print(&key, || published(&key)),
             other => Err(unexpected(&other)),
         },
@@ -136,7 +141,7 @@ mod tests {
             printed.json()
         };
         let first = json(Command::List)["keys"][0]["kid"].as_str().unwrap().to_owned();
-        let next = json(Command::Rotate);
+        let next = json(Command::Rotate { alg: KeyAlgorithm::EdDsa });
         assert_eq!((&next["state"], &next["until"]), (&"published".into(), &serde_json::Value::Null), "nobody publishes it yet");
         let listed = json(Command::List);
         assert_eq!((&listed["keys"][0]["kid"], &listed["keys"][1]["kid"]), (&first.clone().into(), &next["kid"]));

@@ -12,6 +12,7 @@ use super::output::Output;
 use super::table::{Table, fields};
 use super::{CliError, Exit};
 use crate::admin::{self, Answer, NewResourceServer, NewScope, ResourceServerChanges, ResourceServerField, ScopeChanges};
+use crate::jose::Algorithm;
 use crate::oauth::ScopeToken;
 use crate::policy::{Dialect, ResourceServer, ResourceServerId, Scope, TokenFormat, TopicPermission};
 
@@ -57,6 +58,9 @@ pub(super) struct EditResourceServer {
     /// The form of its tokens
     #[arg(long, value_enum, value_name = "FORMAT")]
     token_format: Option<TokenFormatName>,
+    /// What its tokens are signed by
+    #[arg(long, value_enum, value_name = "ALG")]
+    alg: Option<AlgorithmName>,
     /// The form of the permissions in its tokens
     #[arg(long, value_enum, value_name = "DIALECT")]
     dialect: Option<DialectName>,
@@ -85,6 +89,7 @@ impl EditResourceServer {
             max_token_lifetime: self.max_token_lifetime,
             max_token_bytes: self.max_token_bytes,
             token_format: self.token_format.map(TokenFormatName::into_format),
+            alg: self.alg.map(AlgorithmName::into_algorithm),
         };
         something(changes == ResourceServerChanges::default(), "resource-server edit")?;
         Ok(changes)
@@ -110,6 +115,9 @@ pub(super) struct AddResourceServer {
     /// The form of its tokens
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = TokenFormatName::Jwt)]
     token_format: TokenFormatName,
+    /// What its tokens are signed by [default: EdDSA, and ES256 with the dialect mosquitto-jwt]
+    #[arg(long, value_enum, value_name = "ALG")]
+    alg: Option<AlgorithmName>,
     /// The form of the permissions in its tokens
     #[arg(long, value_enum, value_name = "DIALECT", default_value_t = DialectName::Oauth)]
     dialect: DialectName,
@@ -134,6 +142,8 @@ enum DialectName {
     Aif,
     /// An access control list, for EMQX
     Emqx,
+    /// Topic filters, for the plugin mosquitto-jwt-auth of Mosquitto
+    MosquittoJwt,
     /// Permissions of RabbitMQ
     Rabbitmq,
 }
@@ -171,6 +181,7 @@ impl DialectName {
             Self::Oauth => Dialect::Oauth,
             Self::Aif => Dialect::Aif,
             Self::Emqx => Dialect::Emqx,
+            Self::MosquittoJwt => Dialect::MosquittoJwt,
         })
     }
 }
@@ -183,6 +194,29 @@ impl TokenFormatName {
     }
 }
 
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum AlgorithmName {
+    /// Ed25519, by the name that most verifiers know
+    #[value(name = "EdDSA")]
+    EdDsa,
+    /// Ed25519, by the name of RFC 9864
+    #[value(name = "Ed25519")]
+    Ed25519,
+    /// ECDSA on P-256, for verifiers that know no Ed25519
+    #[value(name = "ES256")]
+    Es256,
+}
+
+impl AlgorithmName {
+    fn into_algorithm(self) -> Algorithm {
+        match self {
+            Self::EdDsa => Algorithm::EdDsa,
+            Self::Ed25519 => Algorithm::Ed25519,
+            Self::Es256 => Algorithm::Es256,
+        }
+    }
+}
+
 impl AddResourceServer {
     fn into_new(self) -> Result<NewResourceServer, CliError> {
         let rabbitmq = RabbitmqNames { prefix: self.rabbitmq_prefix, vhost: self.rabbitmq_vhost };
@@ -191,6 +225,11 @@ impl AddResourceServer {
             max_token_lifetime: self.max_token_lifetime,
             max_token_bytes: self.max_token_bytes,
             token_format: self.token_format.into_format(),
+            alg: match (self.alg, self.dialect) {
+                (Some(alg), _) => alg.into_algorithm(),
+                (None, DialectName::MosquittoJwt) => Algorithm::Es256,
+                (None, _) => Algorithm::EdDsa,
+            },
             dialect: self.dialect.into_dialect(rabbitmq, &self.audience)?,
             ..NewResourceServer::new(self.id, self.audience)
         })
@@ -385,6 +424,7 @@ fn resource_server_fields(server: &ResourceServer) -> Vec<(&'static str, String)
         ("Id", server.id.to_string()),
         ("Audience", server.audience.clone()),
         ("Token format", server.token_format.as_str().to_owned()),
+        ("Signed by", server.alg.name().to_owned()),
         ("Dialect", dialect(server)),
         ("Max token lifetime", lifetime(server)),
         ("Max token size", server.max_token_bytes.map(|bytes| format!("{bytes} bytes")).unwrap_or_default()),
@@ -465,6 +505,12 @@ mod tests {
         assert_eq!(new(&["--dialect", "rabbitmq"]), Ok(rabbitmq("urn:rs", "/")));
         assert_eq!(new(&["--dialect", "rabbitmq", "--rabbitmq-prefix", "mq", "--rabbitmq-vhost", "v"]), Ok(rabbitmq("mq", "v")));
         assert_eq!(new(&["--dialect", "emqx", "--rabbitmq-vhost", "v"]), Err(Exit::Usage));
+        let alg = |line: &[&str]| match command(&[&["add", "rs", "--audience", "urn:rs"], line].concat()) {
+            ResourceServerCommand::Add(args) => args.into_new().unwrap().alg,
+            _ => unreachable!(),
+        };
+        assert_eq!((alg(&[]), alg(&["--alg", "Ed25519"])), (Algorithm::EdDsa, Algorithm::Ed25519));
+        assert_eq!(alg(&["--dialect", "mosquitto-jwt"]), Algorithm::Es256);
     }
 
     #[test]

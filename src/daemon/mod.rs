@@ -17,11 +17,12 @@ use crate::clients::{Assertions, Channel};
 use crate::clock::UnixTime;
 use crate::config::{Config, PrivateFileError};
 use crate::endpoint::Engine;
-use crate::jose::KeyRing;
+use crate::jose::{KeyRing, KeyType};
 #[cfg(feature = "embedded-broker")]
 use crate::mqtt::broker::{EmbeddedBroker, EmbeddedBrokerOptions};
 use crate::mqtt::link::{Link, LinkOptions, LinkState};
 use crate::mqtt::{ClockSource, Gateway, LinkKind};
+use crate::policy::PolicyStore as _;
 use crate::registry::{KeyStore, Registry, RegistryError, RegistryOptions};
 use crate::tls::{self, TlsError};
 
@@ -131,6 +132,9 @@ impl Daemon {
             warn!("signing keys are not sealed on disk: there is no master key; docs/operations.md tells how to give one");
         }
         let keys = Arc::new(KeyStore::new(key_options));
+        if registry.policy().needs(KeyType::P256) {
+            keys.require(KeyType::P256)?;
+        }
         let ring = keys.load_or_create()?;
         info!(
             clients = registry.client_count(),

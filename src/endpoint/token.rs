@@ -10,7 +10,7 @@ impl Engine {
     pub(super) fn token(&self, client: AuthenticatedClient<TokenAsk>, exchange: &Exchange<'_>) -> Result<Done, Refusal> {
         let grant = authorize(client, &self.policies.policy())?;
         let settings = &self.settings;
-        let token = mint(grant, &settings.issuer, settings.lifetimes, self.keys().active(), exchange.now, exchange.entropy)?;
+        let token = mint(grant, &settings.issuer, settings.lifetimes, &self.keys(), exchange.now, exchange.entropy)?;
         let (response, claims) = (token.response(), token.claims());
         let decision = Decision::Issued {
             jti: claims.jti.clone(),

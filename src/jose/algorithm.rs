@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 /// The kind of a signing key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum KeyType {
     /// RFC 8032; OKP in a JWK (RFC 8037).
+    #[default]
     Ed25519,
     /// NIST P-256; EC in a JWK (RFC 7518 section 6.2).
     #[serde(rename = "P-256")]

@@ -94,10 +94,12 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// The keys in use: one signs, all are published.
+/// The keys in use: of each kind one signs, all are published.
 #[derive(Debug, Clone)]
 pub struct KeyRing {
     active: Arc<SigningKey>,
+    /// Active keys of other kinds, one of each.
+    more: Vec<Arc<SigningKey>>,
     others: Vec<Arc<SigningKey>>,
 }
 
@@ -105,19 +107,34 @@ impl KeyRing {
     /// A ring in which `active` signs.
     #[must_use]
     pub fn new(active: Arc<SigningKey>, others: Vec<Arc<SigningKey>>) -> Self {
-        Self { active, others }
+        Self { active, more: Vec::new(), others }
     }
 
-    /// The key that signs.
+    /// The same with the keys of another ring, whose active key signs where its kind is wanted.
+    #[must_use]
+    pub fn with(mut self, ring: KeyRing) -> Self {
+        self.more.push(ring.active);
+        self.more.extend(ring.more);
+        self.others.extend(ring.others);
+        self
+    }
+
+    /// The key that signs where no kind is wanted.
     #[must_use]
     pub fn active(&self) -> &Arc<SigningKey> {
         &self.active
     }
 
-    /// The JWK Set to publish, the active key first.
+    /// The key of that kind that signs, if there is one.
+    #[must_use]
+    pub fn active_for(&self, key_type: KeyType) -> Option<&Arc<SigningKey>> {
+        std::iter::once(&self.active).chain(&self.more).find(|key| key.key_type() == key_type)
+    }
+
+    /// The JWK Set to publish, the active keys first.
     #[must_use]
     pub fn jwk_set(&self) -> JwkSet {
-        JwkSet { keys: std::iter::once(&self.active).chain(&self.others).map(|key| key.public().clone()).collect() }
+        JwkSet { keys: std::iter::once(&self.active).chain(&self.more).chain(&self.others).map(|key| key.public().clone()).collect() }
     }
 }
 
@@ -141,6 +158,20 @@ mod tests {
         assert!(key.public().verify(b"sample", &key.sign(b"sample")));
         assert_eq!(key.secret_bytes().as_slice(), scalar);
         assert!(!format!("{key:?}").contains("c9af"));
+    }
+
+    #[test]
+    fn a_ring_has_an_active_key_of_each_kind() {
+        let ed25519 = |seed| Arc::new(SigningKey::from_seed(&Zeroizing::new([seed; 32])));
+        let p256 = |seed| Arc::new(SigningKey::from_p256_scalar(&Zeroizing::new([seed; 32])).unwrap());
+        let kid = |key: Option<&Arc<SigningKey>>| key.map(|key| key.kid().to_owned());
+        let ring = KeyRing::new(ed25519(1), vec![ed25519(2)]);
+        assert_eq!((ring.active().kid(), ring.active_for(KeyType::P256).is_none()), (ed25519(1).kid(), true));
+        let ring = ring.with(KeyRing::new(p256(1), vec![p256(2)]));
+        assert_eq!(kid(ring.active_for(KeyType::Ed25519)), kid(Some(&ed25519(1))));
+        assert_eq!(kid(ring.active_for(KeyType::P256)), kid(Some(&p256(1))));
+        let published: Vec<_> = ring.jwk_set().keys.iter().map(|key| key.kid().to_owned()).collect();
+        assert_eq!(published, [ed25519(1), p256(1), ed25519(2), p256(2)].map(|key| key.kid().to_owned()));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clients::Client;
 use crate::clock::UnixTime;
+use crate::jose::{Algorithm, KeyType};
 use crate::oauth::{RoleName, ScopeSet, ScopeToken};
 
 pub use crate::oauth::ResourceServerId;
@@ -35,6 +36,8 @@ pub struct ResourceServer {
     pub max_token_bytes: Option<u32>,
     /// The form of its tokens.
     pub token_format: TokenFormat,
+    /// What they are signed by.
+    pub alg: Algorithm,
     /// The form of the permissions in them.
     pub dialect: Dialect,
     /// When it was registered.
@@ -54,6 +57,7 @@ impl ResourceServer {
             max_token_lifetime: None,
             max_token_bytes: None,
             token_format: TokenFormat::Jwt,
+            alg: Algorithm::EdDsa,
             dialect: Dialect::Oauth,
             created_at: now,
             updated_at: now,
@@ -145,6 +149,12 @@ impl Policy {
         let permissions = Permissions::compile(scopes.iter().flat_map(|scope| &scope.permissions), client).ok()?;
         let names: ScopeSet = scopes.iter().map(|scope| scope.name.clone()).collect();
         (!names.is_empty()).then(|| server.dialect.encode(&client.client_id, &names, &permissions))
+    }
+
+    /// Whether a resource server wants tokens signed by keys of that kind.
+    #[must_use]
+    pub fn needs(&self, key_type: KeyType) -> bool {
+        self.resource_servers.values().any(|server| server.alg.key_type() == key_type)
     }
 
     /// What a client holds, directly and by its roles, at the audiences it may use.

@@ -5,25 +5,27 @@
 
 mod files;
 mod seal;
+mod store;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
+use super::directory;
 use super::error::RegistryError;
-use super::{directory, now};
 use crate::clock::UnixTime;
-use crate::jose::{Due, KeyRing, KeyState, KeyStatus, MAX_KEYS, Moment, Rotation, RotationRules};
+use crate::jose::{Algorithm, Due, KeyRing, KeyState, KeyStatus, KeyType, MAX_KEYS, Moment, Rotation, RotationRules};
 
 use files::{Files, KeyFile, StoredKey};
 
 pub use seal::MasterKey;
+pub use store::KeyStore;
 
 /// The file of the keys' states.
 const ROTATION: &str = "rotation.json";
@@ -37,8 +39,8 @@ const KIND: &str = "signing key";
 pub struct KeyInfo {
     /// Its RFC 7638 thumbprint.
     pub kid: String,
-    /// Its JWS algorithm: `EdDSA`.
-    pub algorithm: &'static str,
+    /// The algorithm it usually signs by: `EdDSA` or `ES256`.
+    pub algorithm: Algorithm,
     /// What it does.
     pub state: KeyState,
     /// When it was made.
@@ -62,13 +64,17 @@ pub struct KeyOptions {
     pub master_key: Result<Option<MasterKey>, RegistryError>,
 }
 
+/// Tells what time it is.
+pub(super) type Clock = Arc<dyn Fn() -> Moment + Send + Sync>;
+
 /// Takes a ring into use that replaces the one before.
 pub type Install = Box<dyn Fn(KeyRing) + Send + Sync>;
 
-/// The signing keys and their files. Opens them when they are first asked for. Open the registry first: its lock keeps a second process out.
-pub struct KeyStore {
+/// The signing keys of one kind and their files. Opens them when they are first asked for. Open the registry first: its lock keeps a second process out.
+pub(super) struct KindStore {
     options: KeyOptions,
-    clock: Box<dyn Fn() -> Moment + Send + Sync>,
+    key_type: KeyType,
+    clock: Clock,
     open: Mutex<Option<Open>>,
     install: OnceLock<Install>,
 }
@@ -85,23 +91,22 @@ struct Document {
     rotation: Rotation,
 }
 
-impl KeyStore {
-    /// The keys of that directory, which is not touched yet.
-    #[must_use]
-    pub fn new(options: KeyOptions) -> Self {
-        let started = Instant::now();
-        Self::with_clock(options, Box::new(move || Moment { wall: now(), uptime: started.elapsed() }))
+impl KindStore {
+    /// The keys of that kind in the directory of `options`.
+    pub(super) fn new(options: KeyOptions, key_type: KeyType, clock: Clock) -> Self {
+        Self { options, key_type, clock, open: Mutex::new(None), install: OnceLock::new() }
     }
 
-    fn with_clock(options: KeyOptions, clock: Box<dyn Fn() -> Moment + Send + Sync>) -> Self {
-        Self { options, clock, open: Mutex::new(None), install: OnceLock::new() }
+    /// Whether there are such keys, or were until now.
+    pub(super) fn is_begun(&self) -> bool {
+        self.held().is_some() || self.options.directory.exists()
     }
 
     /// Loads the keys; makes the directory and a first key if there is none.
     ///
     /// # Errors
     /// If a key file is open to others, damaged, misnamed or missing, or if a file cannot be read or written.
-    pub fn load_or_create(&self) -> Result<KeyRing, RegistryError> {
+    pub(super) fn load_or_create(&self) -> Result<KeyRing, RegistryError> {
         let mut held = self.held();
         let open = self.opened(&mut held)?;
         self.ring(open)
@@ -112,7 +117,7 @@ impl KeyStore {
     ///
     /// # Errors
     /// As [`Self::load_or_create`].
-    pub fn serve(&self, install: Install) -> Result<KeyRing, RegistryError> {
+    pub(super) fn serve(&self, install: Install) -> Result<KeyRing, RegistryError> {
         let mut held = self.held();
         let open = self.opened(&mut held)?;
         let mut rotation = open.rotation.clone();
@@ -131,7 +136,7 @@ impl KeyStore {
     ///
     /// # Errors
     /// As [`Self::load_or_create`]; a directory that is not there holds no keys.
-    pub fn list(&self) -> Result<Vec<KeyInfo>, RegistryError> {
+    pub(super) fn list(&self) -> Result<Vec<KeyInfo>, RegistryError> {
         let held = self.held();
         match &*held {
             Some(open) => Ok(self.infos(open)),
@@ -145,7 +150,7 @@ impl KeyStore {
         let KeyOptions { directory, rules, .. } = &self.options;
         let path = directory.join(ROTATION);
         let Some(rotation) = read_rotation(&path)? else {
-            let files = files::describe_all(directory)?;
+            let files = files::describe_all(directory, self.key_type)?;
             let mut kids = files.iter().map(|file| file.kid.clone());
             let Some(active) = kids.next() else { return Ok(Vec::new()) };
             let rotation = Rotation::adopt(active, kids, (self.clock)(), rules);
@@ -153,12 +158,12 @@ impl KeyStore {
             return Ok(rotation
                 .keys(rules)
                 .into_iter()
-                .filter_map(|status| files.remove(&status.kid).map(|file| info(status, file)))
+                .filter_map(|status| files.remove(&status.kid).map(|file| info(self.key_type, status, file)))
                 .collect());
         };
         let told = |status: KeyStatus| {
-            let file = files::describe(directory, &status.kid)?.ok_or_else(|| lacks(&path, &status.kid))?;
-            Ok(info(status, file))
+            let file = files::describe(directory, self.key_type, &status.kid)?.ok_or_else(|| lacks(&path, &status.kid))?;
+            Ok(info(self.key_type, status, file))
         };
         rotation.keys(rules).into_iter().map(told).collect()
     }
@@ -167,7 +172,7 @@ impl KeyStore {
     ///
     /// # Errors
     /// If a key waits already, if there are too many, or if a file cannot be written; then nothing has changed.
-    pub fn rotate(&self) -> Result<KeyInfo, RegistryError> {
+    pub(super) fn rotate(&self) -> Result<KeyInfo, RegistryError> {
         let mut held = self.held();
         let open = self.opened(&mut held)?;
         if let Some(next) = open.rotation.next() {
@@ -187,7 +192,7 @@ impl KeyStore {
     ///
     /// # Errors
     /// If there is no such key, or a file cannot be written; then nothing has changed.
-    pub fn revoke(&self, kid: &str) -> Result<(KeyInfo, KeyInfo), RegistryError> {
+    pub(super) fn revoke(&self, kid: &str) -> Result<(KeyInfo, KeyInfo), RegistryError> {
         let mut held = self.held();
         let open = self.opened(&mut held)?;
         let revoked = self.infos(open).into_iter().find(|key| key.kid == kid).ok_or_else(|| not_found(kid))?;
@@ -208,7 +213,7 @@ impl KeyStore {
     ///
     /// # Errors
     /// If a file cannot be written; what is due remains so.
-    pub fn tick(&self) -> Result<Option<Duration>, RegistryError> {
+    pub(super) fn tick(&self) -> Result<Option<Duration>, RegistryError> {
         let mut held = self.held();
         let open = self.opened(&mut held)?;
         let rules = &self.options.rules;
@@ -284,7 +289,7 @@ impl KeyStore {
 
     fn files(&self) -> Result<Files<'_>, RegistryError> {
         let master = self.options.master_key.as_ref().map_err(Clone::clone)?.as_ref();
-        Ok(Files { directory: &self.options.directory, master })
+        Ok(Files { directory: &self.options.directory, master, key_type: self.key_type })
     }
 
     /// Loads the keys, makes a first one if there is none, and finishes what another process began.
@@ -350,15 +355,15 @@ impl KeyStore {
         let told = |status: KeyStatus| {
             let StoredKey { created_at, path, .. } = open.keys.get(&status.kid)?;
             let file = KeyFile { kid: status.kid.clone(), created_at: *created_at, path: path.clone() };
-            Some(info(status, file))
+            Some(info(self.key_type, status, file))
         };
         open.rotation.keys(&self.options.rules).into_iter().filter_map(told).collect()
     }
 }
 
-fn info(status: KeyStatus, file: KeyFile) -> KeyInfo {
+fn info(key_type: KeyType, status: KeyStatus, file: KeyFile) -> KeyInfo {
     let (KeyStatus { kid, state, since, until }, KeyFile { created_at, path, .. }) = (status, file);
-    KeyInfo { kid, algorithm: "EdDSA", state, created_at, since, until, path }
+    KeyInfo { kid, algorithm: key_type.algorithm(), state, created_at, since, until, path }
 }
 
 fn lacks(path: &Path, kid: &str) -> RegistryError {
@@ -404,7 +409,7 @@ fn clear(open: &mut Open, directory: &Path) {
     }
 }
 
-fn not_found(kid: &str) -> RegistryError {
+pub(super) fn not_found(kid: &str) -> RegistryError {
     RegistryError::NotFound { kind: KIND, id: kid.to_owned() }
 }
 

@@ -167,6 +167,7 @@ impl Registry {
                     return Err(RegistryError::AlreadyExists { kind: "audience", id: name.to_owned() });
                 }
             }
+            rules::check_resource_server(&server)?;
             policy.resource_servers.insert(server.id.clone(), server.clone());
             Ok((write(&*server)?, Effect::Policy(Arc::new(policy)), server))
         })

@@ -35,6 +35,7 @@ impl Registry {
             if others.into_iter().any(|other| other.audience == server.audience || other.id.as_str() == server.audience) {
                 return Err(RegistryError::AlreadyExists { kind: "audience", id: server.audience.clone() });
             }
+            rules::check_resource_server(&server)?;
             let server = Arc::new(server);
             policy.resource_servers.insert(id.clone(), server.clone());
             for scope in policy.scopes.values().filter(|scope| scope.resource_server == *id) {

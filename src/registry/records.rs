@@ -12,7 +12,7 @@ use serde_bytes::ByteArray;
 use super::error::RegistryError;
 use crate::clients::{Attributes, AuthMethod, Client, ClientSecret, SecretDigest, Status};
 use crate::clock::UnixTime;
-use crate::jose::Jwk;
+use crate::jose::{Algorithm, Jwk};
 use crate::oauth::{RoleName, ScopeToken};
 use crate::policy::{Dialect, ResourceServer, ResourceServerId, Role, Scope, TokenFormat, TopicPermission};
 
@@ -274,6 +274,10 @@ impl Record for Client {
     }
 }
 
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ResourceServerV1 {
@@ -288,6 +292,8 @@ pub(super) struct ResourceServerV1 {
     dialect: Dialect,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     max_token_bytes: Option<u32>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    alg: Algorithm,
 }
 
 impl Record for ResourceServer {
@@ -309,6 +315,7 @@ impl Record for ResourceServer {
             token_format: self.token_format,
             dialect: self.dialect.clone(),
             max_token_bytes: self.max_token_bytes,
+            alg: self.alg,
         }
     }
 
@@ -323,6 +330,7 @@ impl Record for ResourceServer {
             token_format: stored.token_format,
             dialect: stored.dialect,
             max_token_bytes: stored.max_token_bytes,
+            alg: stored.alg,
         })
     }
 }

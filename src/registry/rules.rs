@@ -43,6 +43,15 @@ pub(super) fn check_client(client: &Client, policy: &Policy) -> Result<(), Regis
     Ok(())
 }
 
+/// Checks that whoever is to read the tokens of a resource server can.
+pub(super) fn check_resource_server(server: &ResourceServer) -> Result<(), RegistryError> {
+    if server.dialect.takes(server.alg) {
+        return Ok(());
+    }
+    let reason = format!("the dialect {} is for a verifier that does not know {}: use ES256", server.dialect.as_str(), server.alg.name());
+    Err(RegistryError::Invalid { kind: ResourceServer::KIND, id: server.id.to_string(), reason: reason.into() })
+}
+
 /// Checks that the dialect of the resource server can say what a scope opens.
 pub(super) fn check_scope(scope: &Scope, policy: &Policy) -> Result<(), RegistryError> {
     let server = policy.resource_servers.get(&scope.resource_server);

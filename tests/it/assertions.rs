@@ -127,26 +127,29 @@ fn token_in_cbor(site: &Site) {
 
 fn token_by_an_assertion_of_pyjwt(site: &Site) {
     register(site, &[]);
-    // A second client, whose key is made here and read by PyJWT: PEM is what both know.
-    let pem = site.path("py.pem");
-    let public = site.credgate(&["device", "keygen", "--key-file", pem.to_str().unwrap()]);
-    let kid = serde_json::from_str::<Value>(&public).unwrap()["kid"].clone();
-    let jwk = site.path("py.jwk");
-    fs::write(&jwk, format!(r#"{{"keys":[{public}]}}"#)).unwrap();
-    site.credgate(&["client", "remove", "dev1", "--yes"]);
-    site.credgate(&["client", "add", "dev1", "--scope", "telemetry:write", "--jwk-file", jwk.to_str().unwrap()]);
-    let signed = |header: Value, jti: &str| {
-        let now = UnixTime::from(std::time::SystemTime::now());
-        let claims = json!({"iss": "dev1", "sub": "dev1", "aud": ISSUER, "iat": now, "exp": now.saturating_add(60), "jti": jti});
-        verifier::sign(&fs::read_to_string(&pem).unwrap(), &header, &claims)
-    };
-    let password = match &site.broker {
-        Broker::Mosquitto(_) => MQTT_PASSWORD.to_owned(),
-        Broker::Embedded => signed(json!({}), "c"),
-    };
-    let device = Device::connect(site, "dev1", &password);
-    for (header, jti) in [(json!({"kid": kid}), "a"), (json!({}), "b")] {
-        assert_accepted(&device.request(&ask(&signed(header, jti), &json!({}))));
+    for alg in ["EdDSA", "ES256"] {
+        // A second client, whose key is made here and read by PyJWT: PEM is what both know.
+        let pem = site.path(&format!("{alg}.pem"));
+        let public = site.credgate(&["device", "keygen", "--alg", alg, "--key-file", pem.to_str().unwrap()]);
+        let kid = serde_json::from_str::<Value>(&public).unwrap()["kid"].clone();
+        let jwk = site.path(&format!("{alg}.jwk"));
+        fs::write(&jwk, format!(r#"{{"keys":[{public}]}}"#)).unwrap();
+        site.credgate(&["client", "remove", "dev1", "--yes"]);
+        site.credgate(&["client", "add", "dev1", "--scope", "telemetry:write", "--jwk-file", jwk.to_str().unwrap()]);
+        let signed = |header: Value, jti: &str| {
+            let now = UnixTime::from(std::time::SystemTime::now());
+            let jti = format!("{alg} {jti}");
+            let claims = json!({"iss": "dev1", "sub": "dev1", "aud": ISSUER, "iat": now, "exp": now.saturating_add(60), "jti": jti});
+            verifier::sign(alg, &fs::read_to_string(&pem).unwrap(), &header, &claims)
+        };
+        let password = match &site.broker {
+            Broker::Mosquitto(_) => MQTT_PASSWORD.to_owned(),
+            Broker::Embedded => signed(json!({}), "c"),
+        };
+        let device = Device::connect(site, "dev1", &password);
+        for (header, jti) in [(json!({"kid": kid}), "a"), (json!({}), "b")] {
+            assert_accepted(&device.request(&ask(&signed(header, jti), &json!({}))));
+        }
     }
 }
 
@@ -294,5 +297,5 @@ fn an_untrusted_broker_carries_assertions_and_no_secrets() {
         }
     };
     assert_eq!(metadata["token_endpoint_auth_methods_supported"], json!(["private_key_jwt"]));
-    assert_eq!(metadata["token_endpoint_auth_signing_alg_values_supported"], json!(["EdDSA", "Ed25519"]));
+    assert_eq!(metadata["token_endpoint_auth_signing_alg_values_supported"], json!(["EdDSA", "Ed25519", "ES256"]));
 }

@@ -113,7 +113,7 @@ fn token_in_json(site: &Site) {
         let body = body(&answer);
         assert_eq!((&body["token_type"], &body["expires_in"], &body["state"]), (&json!("Bearer"), &json!(300), &json!("s1")));
         let token = body["access_token"].as_str().unwrap();
-        let claims = verifier::verify(&jwks(&device), token, "https://telemetry.example");
+        let claims = verifier::verify(&jwks(&device), token, "https://telemetry.example", "EdDSA");
         assert_eq!(claims["sub"], "dev1");
         assert_eq!(claims["scope"], "telemetry:write");
         assert_decision(site, "accepted", "ok");
@@ -131,7 +131,7 @@ fn token_in_cbor(site: &Site) {
     assert_eq!(members.keys().copied().collect::<Vec<_>>(), [1, 2, 34]);
     assert_eq!((&members[&2], &members[&34]), (&Cbor::Integer(300), &Cbor::Integer(1)));
     let Cbor::Bytes(token) = &members[&1] else { panic!("{members:?}") };
-    let claims = verifier::verify(&jwks(&device), std::str::from_utf8(token).unwrap(), "https://telemetry.example");
+    let claims = verifier::verify(&jwks(&device), std::str::from_utf8(token).unwrap(), "https://telemetry.example", "EdDSA");
     assert_eq!(claims["scope"], "telemetry:read");
 }
 
@@ -231,7 +231,7 @@ fn tokens_by_role_and_default_scope(site: &Site) {
     // Last, as from here on the device hears of every change.
     let keys = jwks(&device);
     for (answer, audience, scope, lifetime) in answers {
-        let claims = verifier::verify(&keys, answer["access_token"].as_str().unwrap_or_else(|| panic!("{answer}")), audience);
+        let claims = verifier::verify(&keys, answer["access_token"].as_str().unwrap_or_else(|| panic!("{answer}")), audience, "EdDSA");
         assert_eq!((&claims["scope"], &answer["expires_in"]), (&json!(scope), &json!(lifetime)));
     }
 }
@@ -256,22 +256,25 @@ fn deny_outside_roles_and_validity(site: &Site) {
 }
 
 fn permissions_in_the_dialect_of_the_resource_server(site: &Site) {
-    for (server, dialect) in [("ace", "aif"), ("emqx", "emqx"), ("mq", "rabbitmq")] {
-        site.credgate(&["resource-server", "add", server, "--audience", &format!("urn:{server}"), "--dialect", dialect]);
+    let servers = [("ace", "aif", "Ed25519"), ("emqx", "emqx", "ES256"), ("mq", "rabbitmq", "EdDSA"), ("plugin", "mosquitto-jwt", "ES256")];
+    for (server, dialect, alg) in servers {
+        site.credgate(&["resource-server", "add", server, "--audience", &format!("urn:{server}"), "--dialect", dialect, "--alg", alg]);
         let scope = format!("{server}:use");
         let permissions =
             ["--permission", "pub {site}/{client_id}/#", "--permission", "sub {site}/{client_id}/#", "--permission", "sub all"];
         site.credgate(&[&["scope", "add", &scope, "--resource-server", server][..], &permissions].concat());
     }
-    let secret = site.add_client_with("dev1", &["--scope", "ace:use emqx:use mq:use", "--attribute", "site=berlin"]);
+    let secret = site.add_client_with("dev1", &["--scope", "ace:use emqx:use mq:use plugin:use", "--attribute", "site=berlin"]);
     let device = Device::connect(site, "dev1", &secret);
-    let answers = ["ace", "emqx", "mq"].map(|server| {
+    let answers = servers.map(|(server, _, alg)| {
         let answer = body(&device.request(&Ask::json("dev1", &secret, &json!({"audience": server}))));
         assert_eq!(answer["scope"], format!("{server}:use"), "{answer}");
-        (server, answer["access_token"].as_str().unwrap().to_owned())
+        (server, alg, answer["access_token"].as_str().unwrap().to_owned())
     });
     let keys = jwks(&device);
-    let [ace, emqx, rabbitmq] = answers.map(|(server, token)| verifier::verify(&keys, &token, &format!("urn:{server}")));
+    assert_eq!(keys["keys"].as_array().unwrap().len(), 2, "one of each kind: {keys}");
+    let [ace, emqx, rabbitmq, plugin] = answers.map(|(server, alg, token)| verifier::verify(&keys, &token, &format!("urn:{server}"), alg));
+    assert_eq!((&plugin["publ"], &plugin["subs"]), (&json!(["berlin/dev1/#"]), &json!(["berlin/dev1/#", "all"])));
     let scope = URL_SAFE_NO_PAD.decode(ace["scope"].as_str().unwrap()).unwrap();
     assert_eq!(String::from_utf8(scope).unwrap(), r#"[["berlin/dev1/#",["pub","sub"]],["all",["sub"]]]"#);
     let rule = |action: &str, topic: &str| json!({"permission": "allow", "action": action, "topic": topic});

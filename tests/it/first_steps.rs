@@ -94,7 +94,7 @@ fn speak_every_dialect(site: &Site) {
     assert_eq!((&whole["token_type"], &whole["expires_in"], &whole["scope"]), (&"Bearer".into(), &60.into(), &"config:read".into()));
     // A token by the reference client is one for PyJWT too.
     let keys: Value = serde_json::from_slice(&device_jwks(site, &secret)).unwrap();
-    verifier::verify(&keys, whole["access_token"].as_str().unwrap(), "https://config.example");
+    verifier::verify(&keys, whole["access_token"].as_str().unwrap(), "https://config.example", "EdDSA");
 
     let refused = device_token(site, &secret, &["--scope", "nonsense"]);
     assert_eq!(refused.status.code(), Some(65));

@@ -89,7 +89,7 @@ fn deny_what_an_operator_gets_wrong() {
         (&["role", "add", "r", "--scope", "nonsense"], 65, "nonsense"),
         (&["client", "add", "a", "--scope", "site:write"], 65, "{site}"),
         (&["scope", "add", "x", "--resource-server", "mq", "--permission", "pub a/+"], 65, "RabbitMQ"),
-        (&["resource-server", "add", "y", "--audience", "y", "--dialect", "mosquitto-jwt"], 64, "mosquitto-jwt"),
+        (&["resource-server", "add", "y", "--audience", "y", "--dialect", "mosquitto"], 64, "mosquitto-jwt"),
         (&["resource-server", "add", "y", "--audience", "y", "--rabbitmq-vhost", "v"], 64, "rabbitmq"),
         (&["client", "show", "nobody"], 65, "nobody"),
         (&["client", "remove", "nobody", "--yes"], 65, "nobody"),

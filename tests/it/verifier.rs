@@ -7,12 +7,16 @@ use serde_json::{Value, json};
 
 const PROGRAM: &str = r#"
 import json, sys, jwt
+from jwt.algorithms import OKPAlgorithm
 given = json.load(sys.stdin)
+# RFC 9864's name, which PyJWT does not know.
+jwt.register_algorithm("Ed25519", OKPAlgorithm())
 header = jwt.get_unverified_header(given["token"])
 assert header["typ"] == "at+jwt", header
+assert header["alg"] == given["alg"], header
 keys = [key for key in jwt.PyJWKSet.from_dict(given["jwks"]).keys if key.key_id == header["kid"]]
 assert len(keys) == 1, "one key of that kid"
-claims = jwt.decode(given["token"], keys[0].key, algorithms=["EdDSA"], audience=given["audience"], issuer=given["issuer"],
+claims = jwt.decode(given["token"], keys[0].key, algorithms=[header["alg"]], audience=given["audience"], issuer=given["issuer"],
     options={"require": ["exp", "iat", "nbf", "iss", "aud", "sub", "jti"]})
 json.dump(claims, sys.stdout)
 "#;
@@ -20,18 +24,18 @@ json.dump(claims, sys.stdout)
 const SIGNER: &str = r#"
 import json, sys, jwt
 given = json.load(sys.stdin)
-json.dump(jwt.encode(given["claims"], given["private_key"], algorithm="EdDSA", headers=given["header"]), sys.stdout)
+json.dump(jwt.encode(given["claims"], given["private_key"], algorithm=given["alg"], headers=given["header"]), sys.stdout)
 "#;
 
-/// A JWT that PyJWT made, with a private key in PEM.
-pub fn sign(private_key: &str, header: &Value, claims: &Value) -> String {
-    let token = run(SIGNER, &json!({"private_key": private_key, "header": header, "claims": claims}));
+/// A JWT that PyJWT made by that algorithm, with a private key in PEM.
+pub fn sign(alg: &str, private_key: &str, header: &Value, claims: &Value) -> String {
+    let token = run(SIGNER, &json!({"alg": alg, "private_key": private_key, "header": header, "claims": claims}));
     token.as_str().unwrap().to_owned()
 }
 
-/// The claims of a token, after PyJWT verified its signature, times, issuer and audience.
-pub fn verify(jwks: &Value, token: &str, audience: &str) -> Value {
-    run(PROGRAM, &json!({"jwks": jwks, "token": token, "audience": audience, "issuer": "https://credgate.local"}))
+/// The claims of a token, after PyJWT verified its signature by that algorithm, its times, issuer and audience.
+pub fn verify(jwks: &Value, token: &str, audience: &str, alg: &str) -> Value {
+    run(PROGRAM, &json!({"jwks": jwks, "token": token, "audience": audience, "issuer": "https://credgate.local", "alg": alg}))
 }
 
 fn run(program: &str, given: &Value) -> Value {

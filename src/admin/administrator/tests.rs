@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::clients::authenticate_session;
-use crate::jose::{KeyState, RotationRules};
+use crate::jose::{KeyState, KeyType, RotationRules};
 use crate::oauth::Secret;
 use crate::registry::{KeyOptions, RegistryOptions};
 
@@ -210,7 +210,7 @@ fn kids(bench: &Bench) -> Vec<(String, KeyState)> {
 fn a_key_is_rotated_and_revoked() {
     let bench = bench();
     let first = kids(&bench)[0].0.clone();
-    let Answer::KeyPublished(next) = bench.execute(Command::KeyRotate).unwrap() else { panic!("not a key") };
+    let Answer::KeyPublished(next) = bench.execute(Command::KeyRotate { key_type: KeyType::Ed25519 }).unwrap() else { panic!("not a key") };
     assert_eq!(kids(&bench), [(first.clone(), KeyState::Active), (next.kid.clone(), KeyState::Published)]);
     let revoke = Command::KeyRevoke { kid: first.clone() };
     let Answer::KeyRevoked { revoked, active } = bench.execute(revoke.clone()).unwrap() else { panic!("not a key") };
@@ -226,9 +226,9 @@ fn a_key_is_rotated_and_revoked() {
 #[test]
 fn deny_a_rotation_during_a_rotation() {
     let bench = bench();
-    bench.execute(Command::KeyRotate).unwrap();
+    bench.execute(Command::KeyRotate { key_type: KeyType::Ed25519 }).unwrap();
     let before = kids(&bench);
-    let refused = bench.execute(Command::KeyRotate).unwrap_err();
+    let refused = bench.execute(Command::KeyRotate { key_type: KeyType::Ed25519 }).unwrap_err();
     assert_eq!(refused.code, AdminErrorCode::InvalidArgument);
     assert!(refused.message.contains("under way"), "{refused}");
     assert_eq!((kids(&bench), bench.changes()), (before, 1));

@@ -2,11 +2,13 @@
 
 mod aif;
 mod emqx;
+mod mosquitto_jwt;
 mod rabbitmq;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Permissions, TopicPermission};
+use super::{Action, Permissions, TopicPermission};
+use crate::jose::Algorithm;
 use crate::oauth::{ClientId, ScopeSet, ScopeToken};
 
 pub use emqx::AclRule;
@@ -22,6 +24,9 @@ pub enum Dialect {
     Aif,
     /// `acl`: rules, as EMQX 5.5 and later want them; `scope` names the scopes.
     Emqx,
+    /// `publ` and `subs`: topic filters, as mosquitto-jwt-auth wants them; `scope` names the scopes.
+    #[serde(rename = "mosquitto-jwt")]
+    MosquittoJwt,
     /// `scope`: permissions as RabbitMQ's OAuth 2 plugin wants them.
     Rabbitmq {
         /// What each permission begins with: the plugin's `resource_server_id`, or its `scope_prefix` without the final dot.
@@ -38,6 +43,18 @@ pub struct PermissionClaims {
     pub scope: String,
     /// The claim `acl`.
     pub acl: Option<Vec<AclRule>>,
+    /// The claim `publ`.
+    pub publ: Option<Vec<String>>,
+    /// The claim `subs`.
+    pub subs: Option<Vec<String>>,
+}
+
+impl PermissionClaims {
+    /// The claim `scope` alone.
+    #[must_use]
+    pub fn new(scope: String) -> Self {
+        Self { scope, acl: None, publ: None, subs: None }
+    }
 }
 
 impl Dialect {
@@ -48,6 +65,7 @@ impl Dialect {
             Self::Oauth => "oauth",
             Self::Aif => "aif",
             Self::Emqx => "emqx",
+            Self::MosquittoJwt => "mosquitto-jwt",
             Self::Rabbitmq { .. } => "rabbitmq",
         }
     }
@@ -56,12 +74,24 @@ impl Dialect {
     #[must_use]
     pub fn encode(&self, client_id: &ClientId, scope: &ScopeSet, permissions: &Permissions) -> PermissionClaims {
         match self {
-            Self::Oauth => PermissionClaims { scope: scope.to_string(), acl: None },
-            Self::Aif => PermissionClaims { scope: aif::encode(permissions), acl: None },
-            Self::Emqx => PermissionClaims { scope: scope.to_string(), acl: Some(emqx::encode(permissions)) },
-            Self::Rabbitmq { prefix, vhost } => {
-                PermissionClaims { scope: rabbitmq::encode(prefix, vhost, client_id, permissions), acl: None }
-            }
+            Self::Oauth => PermissionClaims::new(scope.to_string()),
+            Self::Aif => PermissionClaims::new(aif::encode(permissions)),
+            Self::Emqx => PermissionClaims { acl: Some(emqx::encode(permissions)), ..PermissionClaims::new(scope.to_string()) },
+            Self::MosquittoJwt => PermissionClaims {
+                publ: Some(mosquitto_jwt::encode(permissions, Action::Pub)),
+                subs: Some(mosquitto_jwt::encode(permissions, Action::Sub)),
+                ..PermissionClaims::new(scope.to_string())
+            },
+            Self::Rabbitmq { prefix, vhost } => PermissionClaims::new(rabbitmq::encode(prefix, vhost, client_id, permissions)),
+        }
+    }
+
+    /// Whether whoever reads the dialect verifies tokens signed by that algorithm.
+    #[must_use]
+    pub fn takes(&self, alg: Algorithm) -> bool {
+        match self {
+            Self::MosquittoJwt => alg == Algorithm::Es256,
+            Self::Oauth | Self::Aif | Self::Emqx | Self::Rabbitmq { .. } => true,
         }
     }
 
@@ -73,6 +103,7 @@ impl Dialect {
         match self {
             Self::Oauth | Self::Aif => Ok(()),
             Self::Emqx => emqx::check(permission),
+            Self::MosquittoJwt => mosquitto_jwt::check(permission),
             Self::Rabbitmq { .. } => rabbitmq::check(permission),
         }
     }
@@ -87,16 +118,20 @@ mod tests {
     fn oauth_names_the_scopes() {
         let (scope, id) = ("b a".parse().unwrap(), "dev1".parse().unwrap());
         let claims = Dialect::Oauth.encode(&id, &scope, &permissions(&["pub x"]));
-        assert_eq!(claims, PermissionClaims { scope: "a b".into(), acl: None });
+        assert_eq!(claims, PermissionClaims::new("a b".into()));
     }
 
     #[test]
     fn a_dialect_has_a_fixed_form() {
         let rabbitmq = Dialect::Rabbitmq { prefix: "mq".parse().unwrap(), vhost: "/".into() };
-        for (dialect, json) in [(Dialect::Aif, r#""aif""#), (rabbitmq, r#"{"rabbitmq":{"prefix":"mq","vhost":"/"}}"#)] {
+        for (dialect, json) in [
+            (Dialect::Aif, r#""aif""#),
+            (Dialect::MosquittoJwt, r#""mosquitto-jwt""#),
+            (rabbitmq, r#"{"rabbitmq":{"prefix":"mq","vhost":"/"}}"#),
+        ] {
             assert_eq!(serde_json::to_string(&dialect).unwrap(), json);
             assert_eq!(serde_json::from_str::<Dialect>(json).unwrap(), dialect);
         }
-        assert!(serde_json::from_str::<Dialect>(r#""mosquitto-jwt""#).is_err());
+        assert!(serde_json::from_str::<Dialect>(r#""mosquitto""#).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! The files of signing keys, one key a file, mode 0600: `{kid}.pem` (PKCS#8 version 1, RFC 8410, which OpenSSL reads), or `{kid}.sealed`
+//! The files of signing keys, one key a file, mode 0600: `{kid}.pem` (PKCS#8, RFC 8410 or 5915, which OpenSSL reads), or `{kid}.sealed`
 //! (`seal.rs`) if there is a master key.
 
 use std::fs::{self, File, OpenOptions};
@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::bad_key;
 use super::seal::{MasterKey, SealedKey};
 use crate::clock::UnixTime;
-use crate::jose::SigningKey;
+use crate::jose::{KeyType, SigningKey};
 use crate::registry::directory;
 use crate::registry::error::RegistryError;
 
@@ -45,6 +45,8 @@ pub(super) struct Files<'a> {
     pub(super) directory: &'a Path,
     /// Seals and opens; without it keys are kept as they are.
     pub(super) master: Option<&'a MasterKey>,
+    /// The kind of the keys.
+    pub(super) key_type: KeyType,
 }
 
 impl Files<'_> {
@@ -57,7 +59,7 @@ impl Files<'_> {
 
     fn load_file(&self, path: PathBuf) -> Result<StoredKey, RegistryError> {
         if !is_sealed(&path) {
-            return load_pem(path);
+            return load_pem(self.key_type, path);
         }
         let sealed = load_sealed(&path)?;
         let shown = path.display();
@@ -74,20 +76,25 @@ impl Files<'_> {
                  it was sealed under, or restore the file from a backup"
             ),
         };
-        let key = sealed.open(master).ok_or_else(wrong)?;
+        let key = sealed.open(self.key_type, master).ok_or_else(wrong)?;
         Ok(StoredKey { key: Arc::new(key), created_at: sealed.created_at, path })
     }
 
     /// Every key that has a file, the newest first.
     pub(super) fn load_all(&self) -> Result<Vec<StoredKey>, RegistryError> {
-        describe_all(self.directory)?.into_iter().map(|file| self.load_file(file.path)).collect()
+        describe_all(self.directory, self.key_type)?.into_iter().map(|file| self.load_file(file.path)).collect()
     }
 
     /// Makes a new key and its file.
     pub(super) fn create(&self, created_at: UnixTime) -> Result<StoredKey, RegistryError> {
-        let mut seed = Zeroizing::new([0; 32]);
-        getrandom::fill(seed.as_mut_slice()).map_err(|error| bad_key(self.directory, &format!("no key can be made: {error}")))?;
-        self.store(Arc::new(SigningKey::from_seed(&seed)), created_at)
+        let mut bytes = Zeroizing::new([0; 32]);
+        loop {
+            getrandom::fill(bytes.as_mut_slice()).map_err(|error| bad_key(self.directory, &format!("no key can be made: {error}")))?;
+            // All but one of 2^32 draws are a key of P-256.
+            if let Some(key) = SigningKey::from_secret_bytes(self.key_type, &bytes) {
+                return self.store(Arc::new(key), created_at);
+            }
+        }
     }
 
     /// Writes the file of a key.
@@ -120,26 +127,26 @@ impl Files<'_> {
 }
 
 /// What the file of a key says, if it has one.
-pub(super) fn describe(directory: &Path, kid: &str) -> Result<Option<KeyFile>, RegistryError> {
+pub(super) fn describe(directory: &Path, key_type: KeyType, kid: &str) -> Result<Option<KeyFile>, RegistryError> {
     let path = |extension| Some(directory.join(format!("{kid}.{extension}"))).filter(|path| path.exists());
-    path(SEALED).or_else(|| path(PLAIN)).map(describe_file).transpose()
+    path(SEALED).or_else(|| path(PLAIN)).map(|path| describe_file(key_type, path)).transpose()
 }
 
 /// What the files of keys say, the newest first.
-pub(super) fn describe_all(directory: &Path) -> Result<Vec<KeyFile>, RegistryError> {
-    let mut files = names(directory)?.into_iter().map(describe_file).collect::<Result<Vec<_>, _>>()?;
+pub(super) fn describe_all(directory: &Path, key_type: KeyType) -> Result<Vec<KeyFile>, RegistryError> {
+    let mut files = names(directory)?.into_iter().map(|path| describe_file(key_type, path)).collect::<Result<Vec<_>, _>>()?;
     // Of the two files of one key the sealed one stays.
     files.sort_by(|a, b| (b.created_at, &b.kid, is_sealed(&b.path)).cmp(&(a.created_at, &a.kid, is_sealed(&a.path))));
     files.dedup_by(|later, earlier| later.kid == earlier.kid);
     Ok(files)
 }
 
-fn describe_file(path: PathBuf) -> Result<KeyFile, RegistryError> {
+fn describe_file(key_type: KeyType, path: PathBuf) -> Result<KeyFile, RegistryError> {
     if is_sealed(&path) {
         let SealedKey { kid, created_at, .. } = load_sealed(&path)?;
         return Ok(KeyFile { kid, created_at, path });
     }
-    let StoredKey { key, created_at, path } = load_pem(path)?;
+    let StoredKey { key, created_at, path } = load_pem(key_type, path)?;
     Ok(KeyFile { kid: key.kid().to_owned(), created_at, path })
 }
 
@@ -200,14 +207,27 @@ fn load_sealed(path: &Path) -> Result<SealedKey, RegistryError> {
     Ok(sealed)
 }
 
-fn load_pem(path: PathBuf) -> Result<StoredKey, RegistryError> {
+fn load_pem(key_type: KeyType, path: PathBuf) -> Result<StoredKey, RegistryError> {
     let (pem, changed_at) = read_private(&path)?;
-    let unreadable = |_| bad_key(&path, "is not an Ed25519 private key in PEM (PKCS#8): restore the file from a backup, or remove it");
-    let pair = KeypairBytes::from_pkcs8_pem(&pem).map_err(unreadable)?;
-    let key = SigningKey::from_seed(&Zeroizing::new(pair.secret_key));
-    if pair.public_key.as_ref().is_some_and(|public| public.0 != *key.public().x()) {
-        return Err(bad_key(&path, "holds a public key that is not that of its private key: restore the file from a backup, or remove it"));
-    }
+    let unreadable = || {
+        let kind = key_type.crv();
+        bad_key(&path, &format!("is not an {kind} private key in PEM (PKCS#8): restore the file from a backup, or remove it"))
+    };
+    let key = match key_type {
+        KeyType::Ed25519 => {
+            let pair = KeypairBytes::from_pkcs8_pem(&pem).map_err(|_| unreadable())?;
+            let key = SigningKey::from_seed(&Zeroizing::new(pair.secret_key));
+            if pair.public_key.as_ref().is_some_and(|public| public.0 != *key.public().x()) {
+                let reason = "holds a public key that is not that of its private key: restore the file from a backup, or remove it";
+                return Err(bad_key(&path, reason));
+            }
+            key
+        }
+        KeyType::P256 => {
+            let key = p256::SecretKey::from_pkcs8_pem(&pem).map_err(|_| unreadable())?;
+            SigningKey::from_p256_scalar(&Zeroizing::new(key.to_bytes().into())).ok_or_else(unreadable)?
+        }
+    };
     if path.file_stem().is_none_or(|stem| stem != key.kid()) {
         return Err(bad_key(&path, &format!("holds the key {}: rename the file to {}.pem, or remove it", key.kid(), key.kid())));
     }
@@ -215,13 +235,21 @@ fn load_pem(path: PathBuf) -> Result<StoredKey, RegistryError> {
     Ok(StoredKey { key: Arc::new(key), created_at: stated.map_or(changed_at, UnixTime::from_secs), path })
 }
 
-pub(super) fn pem(key: &SigningKey, created_at: UnixTime) -> Result<Zeroizing<String>, ed25519_dalek::pkcs8::Error> {
-    // Without the public key it is version 1, which OpenSSL reads; it does not read version 2 everywhere.
-    let pair = KeypairBytes { secret_key: *key.secret_bytes(), public_key: None };
-    let pem = pair.to_pkcs8_pem(LineEnding::LF)?;
+pub(super) fn pem(key: &SigningKey, created_at: UnixTime) -> Result<Zeroizing<String>, String> {
+    let bytes = key.secret_bytes();
+    let pem = match key.key_type() {
+        // Without the public key it is version 1, which OpenSSL reads; it does not read version 2 everywhere.
+        KeyType::Ed25519 => KeypairBytes { secret_key: *bytes, public_key: None }.to_pkcs8_pem(LineEnding::LF),
+        KeyType::P256 => p256::SecretKey::from_slice(bytes.as_slice()).map_err(|error| error.to_string())?.to_pkcs8_pem(LineEnding::LF),
+    };
+    let pem = pem.map_err(|error| error.to_string())?;
     // Room for all of it at once: a string that grows leaves copies of the key behind.
     let mut text = Zeroizing::new(String::with_capacity(pem.len().saturating_add(256)));
-    text.push_str(&format!("Signing key of credgate: Ed25519, secret.\n{CREATED_AT}{} ({created_at})\n", created_at.as_secs()));
+    text.push_str(&format!(
+        "Signing key of credgate: {}, secret.\n{CREATED_AT}{} ({created_at})\n",
+        key.key_type().crv(),
+        created_at.as_secs()
+    ));
     text.push_str(&pem);
     Ok(text)
 }

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use super::bad_key;
 use crate::clock::UnixTime;
-use crate::jose::SigningKey;
+use crate::jose::{KeyType, SigningKey};
 use crate::registry::error::RegistryError;
 
 const VERSION: u64 = 1;
@@ -129,7 +129,7 @@ impl SealedKey {
     }
 
     /// The key inside, or nothing if it was sealed under another master key or changed since.
-    pub(super) fn open(&self, master: &MasterKey) -> Option<SigningKey> {
+    pub(super) fn open(&self, key_type: KeyType, master: &MasterKey) -> Option<SigningKey> {
         if self.algorithm != ALGORITHM {
             return None;
         }
@@ -142,7 +142,7 @@ impl SealedKey {
             return None;
         }
         seed.copy_from_slice(opened);
-        Some(SigningKey::from_seed(&seed)).filter(|key| key.kid() == self.kid)
+        SigningKey::from_secret_bytes(key_type, &seed).filter(|key| key.kid() == self.kid)
     }
 
     /// The file's content: nothing in it is secret.
@@ -199,8 +199,8 @@ mod tests {
         let text = sealed.to_text().unwrap();
         assert!(!text.contains(&URL_SAFE_NO_PAD.encode([9; 32])));
         let read = SealedKey::parse(Path::new("/k"), &text).unwrap();
-        assert_eq!(read.open(&master(1)).unwrap().secret_bytes(), key.secret_bytes());
-        assert!(read.open(&master(2)).is_none());
+        assert_eq!(read.open(KeyType::Ed25519, &master(1)).unwrap().secret_bytes(), key.secret_bytes());
+        assert!(read.open(KeyType::Ed25519, &master(2)).is_none());
         assert_ne!(SealedKey::seal(&key, created_at, &master(1)).unwrap().nonce, sealed.nonce);
     }
 
@@ -225,7 +225,7 @@ mod tests {
             let object = value.as_object_mut().unwrap();
             object.insert(member.to_owned(), changed);
             let sealed = SealedKey::parse(Path::new("/k"), &value.to_string()).unwrap();
-            assert!(sealed.open(&master(1)).is_none(), "{value}");
+            assert!(sealed.open(KeyType::Ed25519, &master(1)).is_none(), "{value}");
         }
         for text in ["", "{}", &text[1..], &text.replace("\"nonce\"", "\"n\""), &text.replace("\"version\":1", "\"version\":2")] {
             assert!(SealedKey::parse(Path::new("/k"), text).is_err(), "{text}");

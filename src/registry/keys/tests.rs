@@ -26,21 +26,25 @@ fn bench() -> Bench {
 }
 
 impl Bench {
-    /// What a new process sees.
-    fn store(&self) -> KeyStore {
+    fn options(&self) -> KeyOptions {
+        KeyOptions { directory: self.keys.clone(), rules: RULES, master_key: self.master_key.clone() }
+    }
+
+    fn clock(&self) -> Clock {
         let second = self.second.clone();
-        let clock = move || {
+        Arc::new(move || {
             let now = second.load(Ordering::SeqCst);
             Moment { wall: UnixTime::from_secs(now), uptime: Duration::from_secs(now) }
-        };
-        KeyStore::with_clock(
-            KeyOptions { directory: self.keys.clone(), rules: RULES, master_key: self.master_key.clone() },
-            Box::new(clock),
-        )
+        })
+    }
+
+    /// What a new process sees.
+    fn store(&self) -> KindStore {
+        KindStore::new(self.options(), KeyType::Ed25519, self.clock())
     }
 
     /// A daemon; the second value is the JWK Set it publishes.
-    fn daemon(&self) -> (KeyStore, Arc<Mutex<KeyRing>>) {
+    fn daemon(&self) -> (KindStore, Arc<Mutex<KeyRing>>) {
         let store = self.store();
         let published = Arc::new(Mutex::new(store.load_or_create().unwrap()));
         let installed = published.clone();
@@ -67,7 +71,7 @@ impl Bench {
     }
 
     fn files_of(&self) -> Files<'_> {
-        Files { directory: &self.keys, master: self.master_key.as_ref().unwrap().as_ref() }
+        Files { directory: &self.keys, master: self.master_key.as_ref().unwrap().as_ref(), key_type: KeyType::Ed25519 }
     }
 
     /// Another key's file, as somebody else would put it there.
@@ -77,7 +81,7 @@ impl Bench {
     }
 }
 
-fn states(store: &KeyStore) -> Vec<(String, KeyState)> {
+fn states(store: &KindStore) -> Vec<(String, KeyState)> {
     store.list().unwrap().into_iter().map(|key| (key.kid, key.state)).collect()
 }
 
@@ -101,7 +105,15 @@ fn the_first_start_makes_a_key_that_stays() {
     let until = Some(UnixTime::from_secs(11_060));
     assert_eq!(
         listed,
-        [KeyInfo { kid: kid.clone(), algorithm: "EdDSA", state: KeyState::Active, created_at: since, since, until, path: path.clone() }]
+        [KeyInfo {
+            kid: kid.clone(),
+            algorithm: Algorithm::EdDsa,
+            state: KeyState::Active,
+            created_at: since,
+            since,
+            until,
+            path: path.clone()
+        }]
     );
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
     assert_eq!((mode(&bench.keys), mode(&path), mode(&bench.keys.join(ROTATION))), (0o700, 0o600, 0o600));
@@ -134,7 +146,7 @@ fn key_files_are_those_of_rfc_8410() {
     files::write_private(&bench.keys, &format!("{kid}.pem"), bare.as_bytes()).unwrap();
     assert_eq!(bench.load().unwrap().active().kid(), kid);
     let created_at = bench.store().list().unwrap()[0].created_at;
-    assert!(now().as_secs().abs_diff(created_at.as_secs()) < 3_600, "without a mark the file's time counts");
+    assert!(crate::registry::now().as_secs().abs_diff(created_at.as_secs()) < 3_600, "without a mark the file's time counts");
 }
 
 #[test]

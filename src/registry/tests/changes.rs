@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Barrier;
 
 use super::*;
+use crate::jose::Algorithm;
 use crate::policy::Dialect;
 
 #[test]
@@ -341,4 +342,18 @@ fn a_client_that_breaks_a_rule_already_does_not_stand_in_the_way() {
     registry.add_client(Client { scope: "s".parse().unwrap(), ..client("a") }).unwrap();
     registry.require(Box::new(|client, _| if client.client_id.as_str() == "a" { Err("is too much".into()) } else { Ok(()) }));
     registry.update_scope(&"s".parse().unwrap(), |scope| scope.description = "new".into()).unwrap();
+}
+
+#[test]
+fn deny_an_algorithm_that_the_reader_of_the_dialect_does_not_know() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = open(directory.path());
+    let with = |alg| ResourceServer { dialect: Dialect::MosquittoJwt, alg, ..server("rs", "urn:rs") };
+    let told = "resource server rs: the dialect mosquitto-jwt is for a verifier that does not know EdDSA: use ES256";
+    assert_eq!(registry.add_resource_server(with(Algorithm::EdDsa)).unwrap_err().to_string(), told);
+    registry.add_resource_server(with(Algorithm::Es256)).unwrap();
+    assert_eq!(
+        registry.update_resource_server(&"rs".parse().unwrap(), |server| server.alg = Algorithm::EdDsa).unwrap_err().to_string(),
+        told
+    );
 }

@@ -121,6 +121,14 @@ fn version_1_of_a_resource_server_with_a_dialect() {
 }
 
 #[test]
+fn version_1_of_a_resource_server_with_another_algorithm() {
+    check(
+        ResourceServer { alg: crate::jose::Algorithm::Es256, ..ResourceServer::new("b".parse().unwrap(), "a".into(), NOW) },
+        "8201a86861756469656e636561616b6465736372697074696f6e60726d61785f746f6b656e5f6c69666574696d65f66a637265617465645f61741a6b0362b06a757064617465645f61741a6b0362b06c746f6b656e5f666f726d6174636a7774676469616c656374656f6175746863616c67654553323536",
+    );
+}
+
+#[test]
 fn version_1_of_a_scope() {
     check(
         scope("telemetry:write", "broker"),
