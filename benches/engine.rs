@@ -19,7 +19,7 @@ use credgate::clock::UnixTime;
 use credgate::endpoint::{Engine, Request, Settings};
 use credgate::jose::{self, KeyRing, SigningKey};
 use credgate::oauth::{self, ClientId, Format};
-use credgate::policy::{Policy, PolicyStore, ResourceServer, Scope};
+use credgate::policy::{Policy, PolicyStore, ResourceServer, Scope, TokenFormat};
 use credgate::token::Lifetimes;
 use criterion::Criterion;
 use zeroize::Zeroizing;
@@ -49,6 +49,7 @@ struct Bench {
     client_id: ClientId,
     json: Vec<u8>,
     cbor: Vec<u8>,
+    cwt: Vec<u8>,
     device_key: Arc<SigningKey>,
 }
 
@@ -63,11 +64,20 @@ impl Bench {
             permissions: vec!["pub telemetry/{client_id}/#".parse().unwrap()],
             ..Scope::new("telemetry:write".parse().unwrap(), server.id.clone(), NOW)
         };
+        // The same in CWTs.
+        let cwt_server = ResourceServer {
+            token_format: TokenFormat::Cwt,
+            ..ResourceServer::new("meter-rs".parse().unwrap(), "https://metering1.example".into(), NOW)
+        };
+        let cwt_scope = Scope { name: "telemetry:meter".parse().unwrap(), resource_server: cwt_server.id.clone(), ..scope.clone() };
         let (record, secret) = ClientSecret::generate(&Zeroizing::new([7; 32]), NOW);
         let clients = (0..1_000).map(|number| {
             let id: ClientId = format!("device-{number}").parse().unwrap();
-            let client =
-                Client { scope: "telemetry:write".parse().unwrap(), secrets: vec![record.clone()], ..Client::new(id.clone(), NOW) };
+            let client = Client {
+                scope: "telemetry:write telemetry:meter".parse().unwrap(),
+                secrets: vec![record.clone()],
+                ..Client::new(id.clone(), NOW)
+            };
             (id, Arc::new(client))
         });
         let device_key = Arc::new(SigningKey::from_seed(&Zeroizing::new([8; 32])));
@@ -79,8 +89,8 @@ impl Bench {
         };
         let clients = clients.chain([(signer.client_id.clone(), Arc::new(signer))]);
         let policy = Policy {
-            resource_servers: [(server.id.clone(), Arc::new(server))].into(),
-            scopes: [(scope.name.clone(), Arc::new(scope))].into(),
+            resource_servers: [server, cwt_server].map(|server| (server.id.clone(), Arc::new(server))).into(),
+            scopes: [scope, cwt_scope].map(|scope| (scope.name.clone(), Arc::new(scope))).into(),
             ..Policy::default()
         };
         let store = Arc::new(Store { clients: RwLock::new(clients.collect()), policy: Arc::new(policy) });
@@ -95,7 +105,8 @@ impl Bench {
         let mut cbor = vec![0xa2, 0x09, 0x6f];
         cbor.extend(b"telemetry:write\x18\x19\x58\x2b");
         cbor.extend(secret.as_bytes());
-        Self { engine, key, client_id: "device-500".parse().unwrap(), json: json.into_bytes(), cbor, device_key }
+        let cwt = [&[0xa2, 0x09, 0x6f], &b"telemetry:meter"[..], &cbor[18..]].concat();
+        Self { engine, key, client_id: "device-500".parse().unwrap(), json: json.into_bytes(), cbor, cwt, device_key }
     }
 
     fn answer(&self, format: Format) {
@@ -168,6 +179,10 @@ fn main() {
         let batch = |_| (time(|_| bench.sign()), time(|_| bench.answer(format)));
         report(&format!("engine, secret, {name}"), "a bare signature", batch);
     }
+    report("engine, secret, CBOR, a CWT", "the engine making a JWT of the same claims", |_| {
+        let jwt = time(|_| bench.answer_to(&bench.client_id, Format::Cbor, &bench.cbor));
+        (jwt, time(|_| bench.answer_to(&bench.client_id, Format::Cbor, &bench.cwt)))
+    });
     let signer: ClientId = SIGNER.parse().unwrap();
     let message = [b'x'; 300];
     let signature = ed25519_dalek::Signature::from_bytes(&bench.device_key.sign(&message));

@@ -201,7 +201,7 @@ async fn load<'a>(args: &Arc<Args>, credentials: impl ExactSizeIterator<Item = &
 }
 
 async fn device(args: Arc<Args>, options: DeviceOptions, ready: Arc<Barrier>, handshakes: Arc<Semaphore>) -> Result<Outcome, Failure> {
-    let query = TokenQuery { format: args.format, scope: None, audience: None, state: None };
+    let query = TokenQuery { format: args.format, scope: None, audience: None, pop: false, state: None };
     let mut session = {
         let _permit = handshakes.acquire().await?;
         let mut session = Session::connect(&options).await?;
@@ -252,7 +252,12 @@ async fn echo(args: &Args, credentials: &[(ClientId, String)]) -> Result<(), Fai
     let (client, mut event_loop): (AsyncClient, EventLoop) = AsyncClient::new(mqtt, QUEUE);
     let token = "x".repeat(ECHO_TOKEN);
     let answer = |format| {
-        let response = TokenResponse { access_token: &token, token_type: TokenType::Bearer, expires_in: 300, scope: None };
+        let response = TokenResponse {
+            access_token: credgate::oauth::TokenText::Characters(&token),
+            token_type: TokenType::Bearer,
+            expires_in: 300,
+            scope: None,
+        };
         oauth::encode(format, oauth::Table::Token, Response::Token(response), None)
     };
     let (json, cbor) = (answer(Format::Json), answer(Format::Cbor));

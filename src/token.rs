@@ -1,14 +1,17 @@
-//! Access tokens: RFC 9068 JWTs minted from a grant.
+//! Access tokens: RFC 9068 JWTs, or CWTs with the same claims, minted from a grant.
+
+mod cwt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::clients::Client;
 use crate::clock::UnixTime;
-use crate::jose::{self, JwkSet, JwtError, KeyRing};
-use crate::oauth::{ClientId, Refusal, ScopeSet, TokenResponse, TokenType};
-use crate::policy::{AclRule, Grant, PermissionClaims, Policy, ResourceServer};
+use crate::jose::cose::{self, Sign1, Typ};
+use crate::jose::{self, Jwk, JwkSet, JwtError, KeyRing};
+use crate::oauth::{ClientId, Refusal, ScopeSet, TokenResponse, TokenText, TokenType};
+use crate::policy::{AclRule, Grant, PermissionClaims, Policy, ResourceServer, TokenFormat};
 
 /// The `typ` of an access token (RFC 9068 section 2.1).
 pub const ACCESS_TOKEN_TYP: &str = "at+jwt";
@@ -37,6 +40,9 @@ pub struct Claims {
     pub jti: String,
     /// The scopes, separated by spaces, or the permissions in the resource server's dialect.
     pub scope: String,
+    /// The key that its holder has to show possession of (RFC 7800).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cnf: Option<Confirmation>,
     /// The permissions, for EMQX.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acl: Option<Vec<AclRule>>,
@@ -46,6 +52,18 @@ pub struct Claims {
     /// Topic filters to subscribe to, for mosquitto-jwt-auth.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subs: Option<Vec<String>>,
+}
+
+/// The claim `cnf`: a public key (RFC 7800 section 3.2, RFC 8747 section 3.2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confirmation {
+    /// The key, in a token by the members that make it up alone.
+    #[serde(serialize_with = "bare")]
+    pub jwk: Jwk,
+}
+
+fn bare<S: Serializer>(jwk: &Jwk, serializer: S) -> Result<S::Ok, S::Error> {
+    jwk.bare().serialize(serializer)
 }
 
 /// What decides the life of a token beside its grant.
@@ -61,11 +79,18 @@ pub struct Lifetimes {
 #[must_use]
 #[derive(Debug)]
 pub struct AccessToken {
-    token: String,
+    token: Serialized,
     lifetime: u64,
     scope: ScopeSet,
     scope_is_announced: bool,
     claims: Claims,
+}
+
+/// A token in its own serialisation.
+#[derive(Debug)]
+enum Serialized {
+    Jwt(String),
+    Cwt(Vec<u8>),
 }
 
 impl AccessToken {
@@ -73,8 +98,11 @@ impl AccessToken {
     #[must_use]
     pub fn response(&self) -> TokenResponse<'_> {
         TokenResponse {
-            access_token: &self.token,
-            token_type: TokenType::Bearer,
+            access_token: match &self.token {
+                Serialized::Jwt(token) => TokenText::Characters(token),
+                Serialized::Cwt(token) => TokenText::Bytes(token),
+            },
+            token_type: if self.claims.cnf.is_some() { TokenType::Pop } else { TokenType::Bearer },
             expires_in: self.lifetime,
             scope: self.scope_is_announced.then_some(&self.scope),
         }
@@ -107,19 +135,29 @@ pub fn mint(
 ) -> Result<AccessToken, Refusal> {
     let server = grant.resource_server();
     let lifetime = u64::from(lifetimes.default.min(lifetimes.maximum)).min(grant.max_lifetime(now));
-    let claims = claims(issuer, grant.client_id(), server, grant.claims(), now, lifetime, entropy);
+    let (permissions, cnf) = (grant.claims(), grant.confirmation().cloned());
+    let aif = permissions.aif.clone();
+    let claims = claims(issuer, grant.client_id(), server, permissions, cnf, now, lifetime, entropy);
     let key = keys.active_for(server.alg.key_type()).ok_or_else(|| Refusal::internal("there is no key to sign with"))?;
-    let token =
-        jose::sign_as(server.alg, ACCESS_TOKEN_TYP, &claims, key).map_err(|_| Refusal::internal("the token could not be signed"))?;
+    let failed = || Refusal::internal("the token could not be signed");
+    let token = match server.token_format {
+        TokenFormat::Jwt => Serialized::Jwt(jose::sign_as(server.alg, ACCESS_TOKEN_TYP, &claims, key).map_err(|_| failed())?),
+        TokenFormat::Cwt => {
+            let payload = cwt::encode(&claims, aif.as_deref());
+            Serialized::Cwt(cose::sign1(server.alg, &Typ::CWT, true, &payload, key).map_err(|_| failed())?)
+        }
+    };
     let scope_is_announced = grant.scope_to_announce().is_some();
     Ok(AccessToken { token, lifetime, scope: grant.scope().clone(), scope_is_announced, claims })
 }
 
+#[allow(clippy::too_many_arguments, reason = "each is a claim or two")]
 fn claims(
     issuer: &str,
     client_id: &ClientId,
     server: &ResourceServer,
     permissions: PermissionClaims,
+    cnf: Option<Jwk>,
     now: UnixTime,
     lifetime: u64,
     entropy: TokenEntropy,
@@ -134,29 +172,105 @@ fn claims(
         exp: now.saturating_add(lifetime),
         jti: URL_SAFE_NO_PAD.encode(entropy),
         scope: permissions.scope,
+        cnf: cnf.map(|jwk| Confirmation { jwk }),
         acl: permissions.acl,
         publ: permissions.publ,
         subs: permissions.subs,
     }
 }
 
-/// Bytes of the largest token that a client can get at a resource server, with all scopes it has there; `None` if it can have none.
+/// Bytes of the largest token that a client can get at a resource server, with all scopes it has there and, if it has keys, bound to one; `None`
+/// if it can have none. Of a CWT its own bytes count, not those of their base64url in JSON.
 #[must_use]
 pub fn largest_size(issuer: &str, client: &Client, server: &ResourceServer, policy: &Policy) -> Option<usize> {
-    // A header and a signature are of one length; so are all times from 2001 to 2286.
-    let header = r#"{"typ":"at+jwt","alg":"","kid":""}"#.len().saturating_add(server.alg.name().len()).saturating_add(43);
+    // A signature is of one length; so are all times from 2001 to 2286 in JSON, and to 2106 in CBOR.
     const SIGNATURE: usize = 64;
-    const NOW: UnixTime = UnixTime::from_secs(9_000_000_000);
-    let claims = claims(issuer, &client.client_id, server, policy.largest_claims(client, server)?, NOW, 0, [0; 16]);
-    let payload = serde_json::to_vec(&claims).ok()?.len();
-    let encoded = |bytes| base64::encoded_len(bytes, false).unwrap_or(usize::MAX);
-    Some([header, payload, SIGNATURE].map(encoded).into_iter().fold(2, usize::saturating_add))
+    const NOW: UnixTime = UnixTime::from_secs(4_294_967_295);
+    let permissions = policy.largest_claims(client, server)?;
+    let aif = permissions.aif.clone();
+    let cnf = client.jwks.iter().max_by_key(|key| key.y().is_some()).cloned();
+    let claims = claims(issuer, &client.client_id, server, permissions, cnf, NOW, 0, [0; 16]);
+    match server.token_format {
+        TokenFormat::Jwt => {
+            let header = r#"{"typ":"at+jwt","alg":"","kid":""}"#.len().saturating_add(server.alg.name().len()).saturating_add(43);
+            let payload = serde_json::to_vec(&claims).ok()?.len();
+            let encoded = |bytes| base64::encoded_len(bytes, false).unwrap_or(usize::MAX);
+            Some([header, payload, SIGNATURE].map(encoded).into_iter().fold(2, usize::saturating_add))
+        }
+        TokenFormat::Cwt => {
+            let payload = cwt::encode(&claims, aif.as_deref()).len();
+            Some(payload.saturating_add(cose::sign1_overhead(server.alg, payload)))
+        }
+    }
 }
 
-/// Checks an access token offline against a JWK Set (RFC 9068 section 4). `audience: None` accepts any.
+/// Checks an access token offline against a JWK Set (RFC 9068 section 4): a JWT, or the base64url of a CWT. `audience: None` accepts any.
 ///
 /// # Errors
 /// [`JwtError`] says which check failed.
 pub fn verify(token: &str, issuer: &str, audience: Option<&str>, keys: &JwkSet, now: UnixTime) -> Result<Claims, JwtError> {
-    jose::verify(token, ACCESS_TOKEN_TYP, issuer, audience, keys, now.as_secs())
+    if token.contains('.') {
+        return jose::verify(token, ACCESS_TOKEN_TYP, issuer, audience, keys, now.as_secs());
+    }
+    verify_cwt(&cwt_bytes(token)?, issuer, audience, keys, now)
 }
+
+/// Checks a CWT as [`verify`] does.
+///
+/// # Errors
+/// [`JwtError`] says which check failed.
+pub fn verify_cwt(token: &[u8], issuer: &str, audience: Option<&str>, keys: &JwkSet, now: UnixTime) -> Result<Claims, JwtError> {
+    let parsed = parse_cwt(token)?;
+    if parsed.typ() != Some(&Typ::CWT) {
+        return Err(JwtError::Header("a typ other than application/cwt".into()));
+    }
+    let kid = parsed.kid().ok_or_else(|| JwtError::Header("no kid".into()))?;
+    let key = keys.find(kid).ok_or_else(|| JwtError::UnknownKey(kid.to_owned()))?;
+    let invalid = |text: &str| JwtError::Invalid(text.to_owned());
+    if !parsed.verify(key) {
+        return Err(invalid("its signature does not verify"));
+    }
+    let claims = cwt::decode(parsed.payload()).map_err(invalid)?;
+    if claims.iss != issuer {
+        return Err(invalid("it has another issuer"));
+    }
+    if audience.is_some_and(|audience| claims.aud != audience) {
+        return Err(invalid("it is for another audience"));
+    }
+    if claims.exp <= now {
+        return Err(invalid("it has expired"));
+    }
+    if claims.nbf > now {
+        return Err(invalid("it is not valid yet"));
+    }
+    Ok(claims)
+}
+
+fn cwt_bytes(token: &str) -> Result<Vec<u8>, JwtError> {
+    URL_SAFE_NO_PAD.decode(token).map_err(|_| JwtError::Malformed)
+}
+
+fn parse_cwt(token: &[u8]) -> Result<Sign1, JwtError> {
+    let parsed = Sign1::parse(token).map_err(|error| match error {
+        cose::CoseError::Header(what) => JwtError::Header(what.into()),
+        _ => JwtError::Malformed,
+    })?;
+    if parsed.is_cwt() { Ok(parsed) } else { Err(JwtError::Malformed) }
+}
+
+/// The header and the claims of a token, a JWT or the base64url of a CWT, by their JSON names: nothing is checked. For showing to people only.
+///
+/// # Errors
+/// [`JwtError::Malformed`], and for a CWT [`JwtError::Invalid`] if a claim is missing.
+pub fn decode_unverified(token: &str) -> Result<(serde_json::Value, serde_json::Value), JwtError> {
+    if token.contains('.') {
+        return jose::decode_unverified(token);
+    }
+    let parsed = parse_cwt(&cwt_bytes(token)?)?;
+    let claims = cwt::decode(parsed.payload()).map_err(|text| JwtError::Invalid(text.to_owned()))?;
+    let header = serde_json::json!({"typ": "application/cwt", "alg": parsed.algorithm().name(), "kid": parsed.kid()});
+    Ok((header, serde_json::to_value(claims).map_err(|_| JwtError::Malformed)?))
+}
+
+#[cfg(test)]
+mod tests;

@@ -15,11 +15,11 @@ use super::{CliError, Exit};
 use crate::clock::UnixTime;
 use crate::config::{PrivateFileError, read_private};
 use crate::device::{ConnectProblem, Credential, DeviceError, DeviceKey, DeviceOptions, MqttVersion, Session, TokenAnswer, TokenQuery};
-use crate::jose;
+
 use crate::mqtt::{QoS, Topics};
 use crate::oauth::{ClientId, ErrorCode, Format, Param, ScopeSet, Secret};
 use crate::tls;
-use crate::token::Claims;
+use crate::token::{self, Claims};
 
 /// Where a client secret may be if it is in no file.
 const SECRET_VARIABLE: &str = "CREDGATE_CLIENT_SECRET";
@@ -67,7 +67,7 @@ struct TokenArgs {
     /// File that holds the client secret and nothing else.
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
-    /// File with the device's private key (Ed25519, PKCS#8 PEM): it signs an assertion and has no client secret.
+    /// File with the device's private key (Ed25519 or P-256, PKCS#8 PEM): it signs an assertion and has no client secret.
     #[arg(long, value_name = "FILE", requires = "issuer", conflicts_with = "secret_file")]
     key_file: Option<PathBuf>,
     /// The gateway's issuer identifier, for which the assertion is made.
@@ -85,6 +85,12 @@ struct TokenArgs {
     /// Audience to ask for [default: the one that the scopes tell].
     #[arg(long, value_name = "AUDIENCE")]
     audience: Option<String>,
+    /// Have the token bound to the key of --key-file (proof of possession).
+    #[arg(long, requires = "key_file")]
+    pop: bool,
+    /// With --format cbor, sign the assertion as COSE_Sign1, as a device without JSON does.
+    #[arg(long, requires = "key_file")]
+    cose: bool,
     /// Encoding of the request and its answer.
     #[arg(long, default_value = "json", value_parser = PossibleValuesParser::new(["json", "cbor"]).try_map(|word| word.parse::<Format>()))]
     format: Format,
@@ -171,7 +177,7 @@ pub fn run(args: Args, json: bool) -> Result<(), CliError> {
         qos: args.qos,
         timeout: Duration::from_secs(args.timeout.into()),
     };
-    let query = TokenQuery { format: args.format, scope: args.scope.clone(), audience: args.audience.clone(), state: None };
+    let query = TokenQuery { format: args.format, scope: args.scope.clone(), audience: args.audience.clone(), pop: args.pop, state: None };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -202,6 +208,7 @@ fn credential(args: &TokenArgs) -> Result<Credential, CliError> {
     };
     Ok(Credential::Key(DeviceKey {
         key: device_key::read(key_file)?,
+        cose: args.cose,
         issuer: issuer.clone(),
         clock: (!args.no_clock).then_some((|| UnixTime::from(SystemTime::now())) as fn() -> UnixTime),
         mqtt_password: args.mqtt_password_file.as_deref().map(|file| secret(Some(file))).transpose()?,
@@ -247,7 +254,7 @@ struct Parts {
 }
 
 fn decoded(token: &str, compact: bool) -> Result<String, CliError> {
-    let (header, claims) = jose::decode_unverified(token).map_err(|error| device_error(&DeviceError::NotVerified(error)))?;
+    let (header, claims) = token::decode_unverified(token).map_err(|error| device_error(&DeviceError::NotVerified(error)))?;
     let parts = Parts { header, claims };
     let text = if compact { serde_json::to_string(&parts) } else { serde_json::to_string_pretty(&parts) };
     text.map_err(|error| CliError::new(Exit::Unavailable, "device", "the token cannot be shown as JSON").because(&error))

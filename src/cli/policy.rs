@@ -131,7 +131,10 @@ pub(super) struct AddResourceServer {
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum TokenFormatName {
+    /// JWT (RFC 9068)
     Jwt,
+    /// CWT (RFC 8392), for small devices
+    Cwt,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -190,6 +193,7 @@ impl TokenFormatName {
     fn into_format(self) -> TokenFormat {
         match self {
             Self::Jwt => TokenFormat::Jwt,
+            Self::Cwt => TokenFormat::Cwt,
         }
     }
 }

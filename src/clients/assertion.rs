@@ -1,24 +1,23 @@
 //! Client authentication by signed assertion: `private_key_jwt` (RFC 7523 as updated, protocol section 3).
 
+mod presented;
+
 use std::sync::Arc;
 
-use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use self::presented::{Claims, Presented};
 use super::nonce::Nonces;
 use super::replay::{Once, ReplayMemory, Use};
 use super::{AuthMethod, Client, ClientStore, MAX_KEYS, Status};
 use crate::clock::UnixTime;
-use crate::jose::{CompactJws, Jwk, KeyType};
+use crate::jose::{Jwk, KeyType};
 use crate::oauth::{ClientId, Reason, Refusal, RequestDigest, Secret, ServerNonce};
 
 /// Seconds that an assertion may have before it.
 const MAX_LIFETIME: u64 = 300;
 /// Bytes of a `jti`.
 const MAX_JTI: usize = 128;
-/// The `typ` values accepted, beside none.
-const TYPES: [&str; 2] = ["JWT", "client-authentication+jwt"];
-
 /// Judges assertions, and remembers those that were used.
 pub struct Assertions {
     issuer: String,
@@ -80,55 +79,6 @@ fn refused(reason: Reason) -> Fault {
     Fault::Refused(Refusal::invalid_client(reason))
 }
 
-/// The claims that count (RFC 7523 section 3); others are ignored.
-#[derive(Deserialize)]
-struct Claims {
-    iss: String,
-    sub: String,
-    aud: Audience,
-    exp: NumericDate,
-    #[serde(default)]
-    nbf: Option<NumericDate>,
-    #[serde(default)]
-    iat: Option<NumericDate>,
-    jti: String,
-    #[serde(default)]
-    nonce: Option<String>,
-    #[serde(default)]
-    rqh: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Audience {
-    One(String),
-    Array([String; 1]),
-}
-
-impl Audience {
-    fn is(&self, issuer: &str) -> bool {
-        match self {
-            Self::One(aud) | Self::Array([aud]) => aud == issuer,
-        }
-    }
-}
-
-/// RFC 7519 section 2: a fraction is allowed, and of no use here.
-#[derive(Deserialize, Clone, Copy)]
-#[serde(try_from = "serde_json::Number")]
-struct NumericDate(UnixTime);
-
-impl TryFrom<serde_json::Number> for NumericDate {
-    type Error = &'static str;
-
-    fn try_from(number: serde_json::Number) -> Result<Self, &'static str> {
-        // From a float `as` saturates; what is no number or negative was sorted out before.
-        let whole = |seconds: f64| (seconds >= 0.0).then_some(seconds as u64);
-        let seconds = number.as_u64().or_else(|| number.as_f64().and_then(whole)).ok_or("no time since the epoch")?;
-        Ok(Self(UnixTime::from_secs(seconds)))
-    }
-}
-
 /// What the times of an assertion come to.
 struct Timing<'a> {
     /// What is used up.
@@ -164,13 +114,13 @@ impl Assertions {
         store: &dyn ClientStore,
         now: UnixTime,
     ) -> Result<Arc<Client>, Refusal> {
-        self.authenticate(id, assertion, None, store, now).map_err(|fault| match fault {
+        self.authenticate(id, assertion, None, store, now).map(|(client, _)| client).map_err(|fault| match fault {
             Fault::Refused(refusal) => refusal,
             Fault::UseNonce(reason) => Refusal::invalid_client(reason),
         })
     }
 
-    /// The client, if the assertion is its own and serves now. `request` is what the assertion came with; `None` at CONNECT.
+    /// The client and the key that signed, if the assertion is its own and serves now. `request` is what the assertion came with; `None` at CONNECT.
     pub(super) fn authenticate(
         &self,
         id: &ClientId,
@@ -178,32 +128,29 @@ impl Assertions {
         request: Option<&RequestDigest>,
         store: &dyn ClientStore,
         now: UnixTime,
-    ) -> Result<Arc<Client>, Fault> {
+    ) -> Result<(Arc<Client>, Jwk), Fault> {
         let malformed = || refused(Reason::MalformedAssertion);
-        // What stands in the text is judged first: that is the same for every client and shows nothing of any.
-        let text = std::str::from_utf8(assertion.expose()).map_err(|_| malformed())?;
-        let jws = CompactJws::parse(text).map_err(|_| malformed())?;
-        if jws.typ().is_some_and(|typ| !TYPES.iter().any(|known| known.eq_ignore_ascii_case(typ))) {
-            return Err(malformed());
-        }
-        let claims: Claims = serde_json::from_slice(jws.payload()).map_err(|_| malformed())?;
+        // What stands in it is judged first: that is the same for every client and shows nothing of any.
+        let (signed, claims) = Presented::parse(assertion.expose()).ok_or_else(malformed)?;
         if !(1..=MAX_JTI).contains(&claims.jti.len()) {
             return Err(malformed());
         }
         if claims.iss != id.as_str() || claims.sub != id.as_str() {
             return Err(refused(Reason::WrongAssertionSubject));
         }
-        if !claims.aud.is(&self.issuer) {
+        if claims.aud != self.issuer {
             return Err(refused(Reason::WrongAssertionAudience));
         }
 
         let found = store.client(id);
-        let genuine = self.is_genuine(&jws, found.as_deref());
-        let client = match found {
-            None => return Err(refused(Reason::UnknownClient)),
-            Some(client) if client.token_endpoint_auth_method != AuthMethod::PrivateKeyJwt => return Err(refused(Reason::WrongAuthMethod)),
-            Some(_) if !genuine => return Err(refused(Reason::WrongSignature)),
-            Some(client) => client,
+        let signed_by = self.signed_by(&signed, found.as_deref());
+        let (client, key) = match (found, signed_by) {
+            (None, _) => return Err(refused(Reason::UnknownClient)),
+            (Some(client), _) if client.token_endpoint_auth_method != AuthMethod::PrivateKeyJwt => {
+                return Err(refused(Reason::WrongAuthMethod));
+            }
+            (Some(_), None) => return Err(refused(Reason::WrongSignature)),
+            (Some(client), Some(key)) => (client, key),
         };
         // It is used up from here on, whatever the answer is. What has no time left needs no remembering.
         let timing = self.judge(id, &claims, now);
@@ -224,27 +171,29 @@ impl Assertions {
         }
         match (claims.rqh, request) {
             (None, Some(_)) if client.require_request_binding => Err(refused(Reason::RequestNotBound)),
-            (None, _) => Ok(client),
-            (Some(bound), Some(request)) if bound == request.to_text() => Ok(client),
+            (None, _) => Ok((client, key)),
+            (Some(bound), Some(request)) if bound == request.to_text() => Ok((client, key)),
             // At CONNECT there is no request: an assertion made for one is not for that.
             (Some(_), _) => Err(refused(Reason::WrongRequestBinding)),
         }
     }
 
-    /// Costs one verification of the header's algorithm with a `kid` and [`MAX_KEYS`] without, whatever keys there are.
-    fn is_genuine(&self, jws: &CompactJws<'_>, client: Option<&Client>) -> bool {
+    /// The client's key whose signature it is. Costs one verification of the header's algorithm with a `kid` and [`MAX_KEYS`] without, whatever keys
+    /// there are.
+    fn signed_by(&self, signed: &Presented<'_>, client: Option<&Client>) -> Option<Jwk> {
         let keys = client.map(|client| client.jwks.as_slice()).unwrap_or_default();
-        let key_type = jws.algorithm().key_type();
+        let key_type = signed.algorithm().key_type();
         let verify = |key: Option<&Jwk>| {
             #[cfg(test)]
             super::secret::work::count(|done| &mut done.verifications);
             // The work of an algorithm is done by a key of its kind.
             let key = key.filter(|key| key.key_type() == key_type);
-            jws.verify(key.unwrap_or(self.decoys.of(key_type))) & key.is_some()
+            let verified = signed.verify(key.unwrap_or(self.decoys.of(key_type)));
+            key.filter(|_| verified).cloned()
         };
-        match jws.kid() {
+        match signed.kid() {
             Some(kid) => verify(keys.iter().find(|key| key.kid() == kid)),
-            None => (0..MAX_KEYS).fold(false, |genuine, slot| verify(keys.get(slot)) | genuine),
+            None => (0..MAX_KEYS).fold(None, |found, slot| verify(keys.get(slot)).or(found)),
         }
     }
 
@@ -254,14 +203,14 @@ impl Assertions {
             let fault = end.is_none().then_some(Fault::UseNonce(Reason::StaleNonce));
             return Timing { once: Once::Nonce(nonce), until: end.unwrap_or(now), fault };
         }
-        let (exp, starts) = (claims.exp.0, [claims.iat, claims.nbf]);
+        let (exp, starts) = (claims.exp, [claims.iat, claims.nbf]);
         // Without iat it may be as old as its end allows.
-        let made = claims.iat.map_or(UnixTime::from_secs(exp.as_secs().saturating_sub(MAX_LIFETIME)), |iat| iat.0);
+        let made = claims.iat.unwrap_or(UnixTime::from_secs(exp.as_secs().saturating_sub(MAX_LIFETIME)));
         let fault = if exp <= now {
             Some(refused(Reason::AssertionExpired))
         } else if exp > now.saturating_add(MAX_LIFETIME) {
             Some(refused(Reason::AssertionTooLong))
-        } else if starts.into_iter().flatten().any(|start| start.0 > now) {
+        } else if starts.into_iter().flatten().any(|start| start > now) {
             Some(Fault::UseNonce(Reason::AssertionNotYetValid))
         } else if made <= self.started_at {
             Some(Fault::UseNonce(Reason::AssertionBeforeStart))

@@ -7,6 +7,7 @@ use subtle::{Choice, ConstantTimeEq};
 use super::assertion::Fault;
 use super::{Assertions, AuthMethod, Client, ClientStore, MAX_SECRETS, SecretDigest, Status};
 use crate::clock::UnixTime;
+use crate::jose::Jwk;
 use crate::oauth::{ClientCredential, ClientId, ClientRequest, ErrorCode, Reason, Refusal, Secret};
 
 /// What a request came through.
@@ -23,6 +24,7 @@ pub enum Channel {
 #[derive(Debug)]
 pub struct AuthenticatedClient<A> {
     client: Arc<Client>,
+    key: Option<Jwk>,
     request: ClientRequest<A>,
 }
 
@@ -31,6 +33,12 @@ impl<A> AuthenticatedClient<A> {
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// The client's key that signed the assertion; `None` if it came with a secret.
+    #[must_use]
+    pub fn key(&self) -> Option<&Jwk> {
+        self.key.as_ref()
     }
 
     /// What it asks for.
@@ -59,25 +67,27 @@ pub fn authenticate<A>(
     if request.client_id().is_some_and(|id| id != topic_client_id) {
         return Err(Refusal::invalid_request(Reason::ClientIdMismatch, "client_id: must be the client id of the topic"));
     }
-    let client = match (request.credential(), channel, assertions) {
-        (ClientCredential::Secret(secret), Channel::Trusted, _) => authenticate_session(topic_client_id, secret, store, now)?,
+    let (client, key) = match (request.credential(), channel, assertions) {
+        (ClientCredential::Secret(secret), Channel::Trusted, _) => (authenticate_session(topic_client_id, secret, store, now)?, None),
         // The same for every client, so the text may help the operator.
         (ClientCredential::Secret(_), Channel::Untrusted, _) => {
             let text = "client_secret_post is not accepted through this broker";
             return Err(Refusal::new(ErrorCode::InvalidClient, Reason::UntrustedBroker, text));
         }
         (ClientCredential::Assertion(assertion, digest), _, Some(assertions)) => {
-            assertions.authenticate(topic_client_id, assertion, Some(digest), store, now).map_err(|fault| match fault {
+            let judged = assertions.authenticate(topic_client_id, assertion, Some(digest), store, now);
+            let (client, key) = judged.map_err(|fault| match fault {
                 Fault::Refused(refusal) => refusal,
                 Fault::UseNonce(reason) => Refusal::use_nonce(reason, assertions.nonce(topic_client_id, now, entropy)),
-            })?
+            })?;
+            (client, Some(key))
         }
         (ClientCredential::Assertion(..), _, None) => {
             let text = "the client authentication method is not supported";
             return Err(Refusal::new(ErrorCode::InvalidClient, Reason::UnsupportedAuthMethod, text));
         }
     };
-    Ok(AuthenticatedClient { client, request })
+    Ok(AuthenticatedClient { client, key, request })
 }
 
 /// Authenticates a client by its secret alone, as at CONNECT on the embedded broker (protocol section 7).

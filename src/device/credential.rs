@@ -1,11 +1,16 @@
 //! How a device proves who it is.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
+use serde_cbor::Value;
 
 use super::DeviceError;
 use crate::clock::UnixTime;
+use crate::jose::cose::{self, Typ};
 use crate::jose::{self, SigningKey};
 use crate::oauth::{ClientId, RequestDigest, Secret};
 
@@ -28,6 +33,8 @@ pub struct DeviceKey {
     pub issuer: String,
     /// The time; `None` for a device without a clock, which asks for a nonce before each request.
     pub clock: Option<fn() -> UnixTime>,
+    /// Whether assertions in CBOR are COSE_Sign1 over CWT claims, as of a device that has no JSON.
+    pub cose: bool,
     /// MQTT Password, UTF-8 text; `None` for an assertion, which the embedded broker takes and for which there must be a clock.
     pub mqtt_password: Option<Secret>,
 }
@@ -69,5 +76,33 @@ impl DeviceKey {
             rqh: request.map(RequestDigest::to_text),
         };
         jose::sign("JWT", &claims, &self.key).map_err(|error| DeviceError::Protocol(format!("the assertion cannot be signed: {error}")))
+    }
+
+    /// The same as a COSE_Sign1 over the claims by their CWT keys.
+    pub(super) fn cose_assertion(
+        &self,
+        client_id: &ClientId,
+        nonce: Option<&str>,
+        request: Option<&RequestDigest>,
+    ) -> Result<Vec<u8>, DeviceError> {
+        let unusable = |what: &str| DeviceError::Protocol(format!("the assertion cannot be made: {what}"));
+        let now = self.clock.map(|clock| clock());
+        let text = |text: &str| Value::Text(text.to_owned());
+        let time = |time: UnixTime| Value::Integer(time.as_secs().into());
+        let nonce = nonce.map(|nonce| URL_SAFE_NO_PAD.decode(nonce)).transpose().map_err(|_| unusable("the nonce is not base64url"))?;
+        let members = [
+            Some((1, text(client_id.as_str()))),
+            Some((2, text(client_id.as_str()))),
+            Some((3, text(&self.issuer))),
+            Some((4, time(now.unwrap_or_default().saturating_add(LIFETIME)))),
+            now.map(|now| (6, time(now))),
+            Some((7, Value::Bytes(super::session::random()?.into_bytes()))),
+            nonce.map(|nonce| (39, Value::Bytes(nonce))),
+            request.map(|digest| (-65_537, Value::Bytes(digest.as_bytes().to_vec()))),
+        ];
+        let claims: BTreeMap<Value, Value> =
+            members.into_iter().flatten().map(|(key, value): (i128, _)| (Value::Integer(key), value)).collect();
+        let payload = serde_cbor::to_vec(&claims).map_err(|error| unusable(&error.to_string()))?;
+        cose::sign1(self.key.key_type().algorithm(), &Typ::CWT, false, &payload, &self.key).map_err(|error| unusable(&error.to_string()))
     }
 }

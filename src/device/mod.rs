@@ -87,6 +87,8 @@ pub struct TokenQuery {
     pub scope: Option<ScopeSet>,
     /// The audience; `None` if the scopes tell it.
     pub audience: Option<String>,
+    /// Whether it is to be bound to the device's key, which signs the request's assertion.
+    pub pop: bool,
     /// `state`, at most 64 bytes. With MQTT 3.1.1 `None` makes a random one.
     pub state: Option<String>,
 }
@@ -94,7 +96,7 @@ pub struct TokenQuery {
 /// A token and what the gateway says of it (RFC 6749 section 5.1).
 #[derive(Clone, PartialEq, Eq)]
 pub struct TokenAnswer {
-    /// The token: a compact JWS.
+    /// The token: a JWT, or the base64url of a CWT.
     pub access_token: String,
     /// How to use it.
     pub token_type: TokenType,

@@ -2,39 +2,67 @@
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_bytes::Bytes;
+use serde_cbor::Value as Structure;
 use zeroize::Zeroizing;
 
 use super::TokenQuery;
-use crate::oauth::{ASSERTION_TYPE, ClientId, Format, GrantType, Param, RequestDigest, Table};
+use crate::jose::{Jwk, cose};
+use crate::oauth::{ASSERTION_TYPE, ClientId, Format, GrantType, Operation, Param, RequestDigest, Table};
 
 /// What a request carries as the client's proof.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Proof<'a> {
     Secret(&'a str),
+    /// A JWT.
     Assertion(&'a str),
+    /// A COSE_Sign1, which JSON cannot carry.
+    CoseAssertion(&'a [u8]),
+}
+
+/// The key that a token is to be bound to, as `req_cnf` has it: a JWK in JSON, a COSE_Key in CBOR.
+fn req_cnf(format: Format, key: &Jwk) -> Structure {
+    let (method, key) = match format {
+        // Cannot fail: members that are text.
+        Format::Json => (Structure::Text("jwk".into()), serde_cbor::value::to_value(key.bare()).unwrap_or(Structure::Null)),
+        Format::Cbor => (Structure::Integer(1), cose::cose_key(key)),
+    };
+    Structure::Map([(method, key)].into())
 }
 
 /// What an assertion for a request of [`encode`] is bound to.
-pub(super) fn digest(client_id: &ClientId, query: &TokenQuery) -> RequestDigest {
-    let scope = query.scope.as_ref().map(ToString::to_string);
-    RequestDigest::of_token_request(query.audience.as_deref(), scope.as_deref(), Some(client_id.as_str()))
+pub(super) fn digest(client_id: &ClientId, query: &TokenQuery, pop: Option<&Jwk>) -> RequestDigest {
+    let text = |param: Param, text: String| (param, Structure::Text(text));
+    let members = [
+        pop.map(|key| (Param::ReqCnf, req_cnf(query.format, key))),
+        query.audience.clone().map(|audience| text(Param::Audience, audience)),
+        query.scope.as_ref().map(|scope| text(Param::Scope, scope.to_string())),
+        Some(text(Param::ClientId, client_id.to_string())),
+        Some((Param::GrantType, Structure::Integer(GrantType::ClientCredentials.number().into()))),
+    ];
+    RequestDigest::of(Operation::Token, members.into_iter().flatten().collect())
 }
 
 /// Encodes a nonce request.
 pub(super) fn encode_nonce(format: Format, state: Option<&str>) -> Zeroizing<Vec<u8>> {
-    let members = Members { format, members: state.map(|state| (Param::State, state)).into_iter().collect() };
+    let members = Members { format, members: state.map(|state| (Param::State, Value::Text(state))).into_iter().collect() };
     to_bytes(&members)
 }
 
 /// Encodes a token request (RFC 6749 section 4.4.2, RFC 9200 section 5.8.1). The result holds the secret, so it is zeroised.
-pub(super) fn encode(client_id: &ClientId, proof: Proof<'_>, query: &TokenQuery, state: Option<&str>) -> Zeroizing<Vec<u8>> {
+pub(super) fn encode(
+    client_id: &ClientId,
+    proof: Proof<'_>,
+    query: &TokenQuery,
+    pop: Option<&Jwk>,
+    state: Option<&str>,
+) -> Zeroizing<Vec<u8>> {
     let scope = query.scope.as_ref().map(ToString::to_string);
-    to_bytes(&Members::new(client_id, proof, query, scope.as_deref(), state))
+    to_bytes(&Members::new(client_id, proof, query, pop, scope.as_deref(), state))
 }
 
 fn to_bytes(members: &Members<'_>) -> Zeroizing<Vec<u8>> {
     // Sized for the longest request at once (JSON may escape one byte as six): a vector that grows leaves copies that are not wiped.
-    let length = members.iter().fold(64, |sum: usize, (_, text)| sum.saturating_add(text.len().saturating_mul(6)).saturating_add(32));
+    let length = members.iter().fold(64, |sum: usize, (_, value)| sum.saturating_add(value.len().saturating_mul(6)).saturating_add(32));
     let mut payload = Zeroizing::new(Vec::with_capacity(length));
     // Neither serialiser can fail: every key is text or an integer, and the writer is memory.
     let written = match members.format {
@@ -49,15 +77,19 @@ fn to_bytes(members: &Members<'_>) -> Zeroizing<Vec<u8>> {
 #[must_use]
 pub fn describe(client_id: &ClientId, query: &TokenQuery) -> String {
     let scope = query.scope.as_ref().map(ToString::to_string);
-    let members = Members::new(client_id, Proof::Secret("<client secret>"), query, scope.as_deref(), query.state.as_deref());
+    let members = Members::new(client_id, Proof::Secret("<client secret>"), query, None, scope.as_deref(), query.state.as_deref());
     match query.format {
         Format::Json => serde_json::to_string(&members).unwrap_or_default(),
         Format::Cbor => {
             let pairs: Vec<String> = members
                 .iter()
-                .map(|(param, text)| match param {
-                    Param::ClientSecret => format!("{}: '{text}'", param.key(Table::Token).unwrap_or_default()),
-                    _ => format!("{}: {text:?}", param.key(Table::Token).unwrap_or_default()),
+                .map(|(param, value)| {
+                    let key = param.key(Table::Token).unwrap_or_default();
+                    match value {
+                        Value::Opaque(text) => format!("{key}: '{text}'"),
+                        Value::Text(text) => format!("{key}: {text:?}"),
+                        Value::Bytes(_) | Value::Key(_) => format!("{key}: ..."),
+                    }
                 })
                 .collect();
             format!("{{{}}}", pairs.join(", "))
@@ -65,49 +97,87 @@ pub fn describe(client_id: &ClientId, query: &TokenQuery) -> String {
     }
 }
 
+#[derive(Clone, Copy)]
+enum Value<'a> {
+    Text(&'a str),
+    /// Text in JSON, a byte string in CBOR.
+    Opaque(&'a str),
+    /// A byte string, for CBOR alone.
+    Bytes(&'a [u8]),
+    /// The value of `req_cnf`.
+    Key(&'a Jwk),
+}
+
+impl Value<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Text(text) | Self::Opaque(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+            // Two coordinates and the names around them.
+            Self::Key(_) => 160,
+        }
+    }
+}
+
 /// The members in the order of their CBOR keys, which is the deterministic one. The grant type is the default in CBOR and left out there.
 struct Members<'a> {
     format: Format,
-    members: Vec<(Param, &'a str)>,
+    members: Vec<(Param, Value<'a>)>,
 }
 
 impl<'a> Members<'a> {
-    fn new(client_id: &'a ClientId, proof: Proof<'a>, query: &'a TokenQuery, scope: Option<&'a str>, state: Option<&'a str>) -> Self {
+    fn new(
+        client_id: &'a ClientId,
+        proof: Proof<'a>,
+        query: &'a TokenQuery,
+        pop: Option<&'a Jwk>,
+        scope: Option<&'a str>,
+        state: Option<&'a str>,
+    ) -> Self {
+        let text = |param, text| (param, Value::Text(text));
+        let is_json = query.format == Format::Json;
         let members = [
-            (query.format == Format::Json).then_some((Param::GrantType, GrantType::ClientCredentials.name())),
-            query.audience.as_deref().map(|audience| (Param::Audience, audience)),
-            scope.map(|scope| (Param::Scope, scope)),
-            Some((Param::ClientId, client_id.as_str())),
+            pop.map(|key| (Param::ReqCnf, Value::Key(key))),
+            is_json.then_some(text(Param::GrantType, GrantType::ClientCredentials.name())),
+            query.audience.as_deref().map(|audience| text(Param::Audience, audience)),
+            scope.map(|scope| text(Param::Scope, scope)),
+            Some(text(Param::ClientId, client_id.as_str())),
             match proof {
-                Proof::Secret(secret) => Some((Param::ClientSecret, secret)),
-                Proof::Assertion(_) => None,
+                Proof::Secret(secret) => Some((Param::ClientSecret, Value::Opaque(secret))),
+                Proof::Assertion(_) | Proof::CoseAssertion(_) => None,
             },
-            state.map(|state| (Param::State, state)),
-            match (proof, query.format) {
-                (Proof::Assertion(_), Format::Json) => Some((Param::ClientAssertionType, ASSERTION_TYPE)),
+            state.map(|state| text(Param::State, state)),
+            match proof {
+                Proof::Assertion(_) if is_json => Some(text(Param::ClientAssertionType, ASSERTION_TYPE)),
                 _ => None,
             },
             match proof {
-                Proof::Assertion(assertion) => Some((Param::ClientAssertion, assertion)),
+                Proof::Assertion(assertion) => Some(text(Param::ClientAssertion, assertion)),
+                Proof::CoseAssertion(assertion) => Some((Param::ClientAssertion, Value::Bytes(assertion))),
                 Proof::Secret(_) => None,
             },
         ];
         Self { format: query.format, members: members.into_iter().flatten().collect() }
     }
 
-    fn iter(&self) -> impl Iterator<Item = (Param, &'a str)> {
+    fn iter(&self) -> impl Iterator<Item = (Param, Value<'a>)> {
         self.members.iter().copied()
     }
 }
 
 impl Serialize for Members<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.iter().count()))?;
-        for (param, text) in self.iter() {
-            match (self.format, param) {
-                (Format::Json, _) => map.serialize_entry(param.name(), text)?,
-                (Format::Cbor, Param::ClientSecret) => map.serialize_entry(&param.key(Table::Token), Bytes::new(text.as_bytes()))?,
-                (Format::Cbor, _) => map.serialize_entry(&param.key(Table::Token), text)?,
+        let mut map = serializer.serialize_map(Some(self.members.len()))?;
+        for (param, value) in self.iter() {
+            match self.format {
+                Format::Json => map.serialize_key(param.name())?,
+                Format::Cbor => map.serialize_key(&param.key(Table::Token))?,
+            }
+            match (self.format, value) {
+                (_, Value::Text(text)) | (Format::Json, Value::Opaque(text)) => map.serialize_value(text)?,
+                (Format::Cbor, Value::Opaque(text)) => map.serialize_value(Bytes::new(text.as_bytes()))?,
+                (_, Value::Bytes(bytes)) => map.serialize_value(Bytes::new(bytes))?,
+                (format, Value::Key(key)) => map.serialize_value(&req_cnf(format, key))?,
             }
         }
         map.end()
@@ -120,7 +190,7 @@ mod tests {
     use crate::oauth::{ClientCredential, TokenAsk, decode_client_request};
 
     fn query(format: Format) -> TokenQuery {
-        TokenQuery { format, scope: Some("b a".parse().unwrap()), audience: Some("rs".into()), state: None }
+        TokenQuery { format, scope: Some("b a".parse().unwrap()), audience: Some("rs".into()), pop: false, state: None }
     }
 
     fn hex(bytes: &[u8]) -> String {
@@ -129,7 +199,7 @@ mod tests {
 
     #[test]
     fn json_request_is_golden() {
-        let payload = encode(&"dev1".parse().unwrap(), Proof::Secret("s\"1"), &query(Format::Json), Some("7"));
+        let payload = encode(&"dev1".parse().unwrap(), Proof::Secret("s\"1"), &query(Format::Json), None, Some("7"));
         let expected =
             r#"{"grant_type":"client_credentials","audience":"rs","scope":"a b","client_id":"dev1","client_secret":"s\"1","state":"7"}"#;
         assert_eq!(std::str::from_utf8(&payload).unwrap(), expected);
@@ -137,7 +207,7 @@ mod tests {
 
     #[test]
     fn cbor_request_is_golden_and_deterministic() {
-        let payload = encode(&"dev1".parse().unwrap(), Proof::Secret("s1"), &query(Format::Cbor), Some("7"));
+        let payload = encode(&"dev1".parse().unwrap(), Proof::Secret("s1"), &query(Format::Cbor), None, Some("7"));
         // {5: "rs", 9: "a b", 24: "dev1", 25: h'7331', 28: "7"}
         assert_eq!(hex(&payload), "a5056272730963612062181864646576311819427331181c6137");
         let value: serde_cbor::Value = serde_cbor::from_slice(&payload).unwrap();
@@ -147,8 +217,8 @@ mod tests {
     #[test]
     fn the_least_request_is_golden() {
         let least = |format| {
-            let query = TokenQuery { format, scope: None, audience: None, state: None };
-            encode(&"d".parse().unwrap(), Proof::Secret("s"), &query, None)
+            let query = TokenQuery { format, scope: None, audience: None, pop: false, state: None };
+            encode(&"d".parse().unwrap(), Proof::Secret("s"), &query, None, None)
         };
         assert_eq!(hex(&least(Format::Cbor)), "a21818616418194173");
         assert_eq!(least(Format::Json).as_slice(), br#"{"grant_type":"client_credentials","client_id":"d","client_secret":"s"}"#);
@@ -157,7 +227,7 @@ mod tests {
     #[test]
     fn the_gateway_reads_what_was_meant() {
         for format in [Format::Json, Format::Cbor] {
-            let payload = encode(&"dev1".parse().unwrap(), Proof::Secret("geheim\u{e9}\n"), &query(format), Some("7"));
+            let payload = encode(&"dev1".parse().unwrap(), Proof::Secret("geheim\u{e9}\n"), &query(format), None, Some("7"));
             let request = decode_client_request::<TokenAsk>(format, &payload).unwrap();
             assert_eq!(request.client_id().unwrap().as_str(), "dev1");
             let ClientCredential::Secret(secret) = request.credential() else { panic!("no secret") };
@@ -169,12 +239,14 @@ mod tests {
 
     #[test]
     fn an_assertion_is_bound_to_what_the_gateway_reads() {
-        for format in [Format::Json, Format::Cbor] {
+        let key = Jwk::ed25519(&[7; 32]);
+        for (format, pop) in [(Format::Json, None), (Format::Cbor, None), (Format::Json, Some(&key)), (Format::Cbor, Some(&key))] {
             let id = "dev1".parse().unwrap();
-            let payload = encode(&id, Proof::Assertion("a.b.c"), &query(format), Some("7"));
+            let payload = encode(&id, Proof::Assertion("a.b.c"), &query(format), pop, Some("7"));
             let request = decode_client_request::<TokenAsk>(format, &payload).unwrap();
             let ClientCredential::Assertion(assertion, bound) = request.credential() else { panic!("no assertion") };
-            assert_eq!((assertion.expose(), *bound), (&b"a.b.c"[..], digest(&id, &query(format))));
+            assert_eq!((assertion.expose(), *bound), (&b"a.b.c"[..], digest(&id, &query(format), pop)));
+            assert_eq!(request.ask().req_cnf().is_some(), pop.is_some());
             if format == Format::Cbor {
                 let value: serde_cbor::Value = serde_cbor::from_slice(&payload).unwrap();
                 assert_eq!(serde_cbor::to_vec(&value).unwrap(), *payload, "deterministic");
@@ -189,13 +261,13 @@ mod tests {
         let secret = "\u{1}".repeat(300);
         for format in [Format::Json, Format::Cbor] {
             // Asserted inside.
-            assert!(encode(&"dev1".parse().unwrap(), Proof::Secret(&secret), &query(format), Some("7")).len() > 300);
+            assert!(encode(&"dev1".parse().unwrap(), Proof::Secret(&secret), &query(format), None, Some("7")).len() > 300);
         }
     }
 
     #[test]
     fn shown_requests_hide_the_secret() {
-        let show = |format| describe(&"dev1".parse().unwrap(), &TokenQuery { state: Some("7".into()), ..query(format) });
+        let show = |format| describe(&"dev1".parse().unwrap(), &TokenQuery { pop: false, state: Some("7".into()), ..query(format) });
         assert_eq!(show(Format::Cbor), r#"{5: "rs", 9: "a b", 24: "dev1", 25: '<client secret>', 28: "7"}"#);
         assert!(show(Format::Json).contains(r#""client_secret":"<client secret>""#));
     }

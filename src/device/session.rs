@@ -65,15 +65,23 @@ impl<'a> Session<'a> {
         match &self.options.credential {
             Credential::Secret(secret) => {
                 let secret = text(secret)?;
-                let encode = |state: Option<&str>| request::encode(id, request::Proof::Secret(&secret), query, state);
+                let encode = |state: Option<&str>| request::encode(id, request::Proof::Secret(&secret), query, None, state);
                 self.exchange_for_token(query, &encode).await?.token()
             }
             Credential::Key(key) => {
-                let digest = request::digest(id, query);
+                let pop = query.pop.then(|| key.key.public());
+                let digest = request::digest(id, query, pop);
                 let mut nonce = if key.clock.is_none() { Some(self.request_nonce(query.format).await?) } else { None };
                 loop {
-                    let assertion = Zeroizing::new(key.assertion(id, nonce.as_deref(), Some(&digest))?);
-                    let encode = |state: Option<&str>| request::encode(id, request::Proof::Assertion(&assertion), query, state);
+                    let assertion = match key.cose && query.format == Format::Cbor {
+                        true => Zeroizing::new(key.cose_assertion(id, nonce.as_deref(), Some(&digest))?),
+                        false => Zeroizing::new(key.assertion(id, nonce.as_deref(), Some(&digest))?.into_bytes()),
+                    };
+                    let proof = match std::str::from_utf8(&assertion) {
+                        Ok(text) => request::Proof::Assertion(text),
+                        Err(_) => request::Proof::CoseAssertion(&assertion),
+                    };
+                    let encode = |state: Option<&str>| request::encode(id, proof, query, pop, state);
                     let answer = self.exchange_for_token(query, &encode).await?;
                     match (answer.wants_nonce(), nonce) {
                         (Some(wanted), None) => nonce = Some(wanted),

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Engine;
 use crate::clients::{AuthMethod, Channel};
 use crate::jose::{self, Algorithm};
-use crate::oauth::{Format, GrantType, Operation};
+use crate::oauth::{Format, GrantType, Operation, TokenType};
 
 /// The `typ` of signed metadata: no specification gives it one of its own.
 const SIGNED_METADATA_TYP: &str = "JWT";
@@ -55,6 +55,8 @@ pub struct MqttMetadata {
     pub mqtt_operations_supported: Vec<&'static str>,
     /// The encodings.
     pub mqtt_formats_supported: Vec<&'static str>,
+    /// The types of token: PoP needs assertions, which show possession of a key.
+    pub mqtt_token_types_supported: Vec<&'static str>,
     /// Bytes of the largest request.
     pub mqtt_max_payload: usize,
 }
@@ -88,6 +90,10 @@ impl Engine {
                 mqtt_status_topic: format!("{prefix}/as/status"),
                 mqtt_operations_supported: Operation::ALL.iter().map(|operation| operation.as_str()).collect(),
                 mqtt_formats_supported: vec![Format::Json.as_str(), Format::Cbor.as_str()],
+                mqtt_token_types_supported: {
+                    let pop = self.assertions.as_ref().map(|_| TokenType::Pop);
+                    std::iter::once(TokenType::Bearer).chain(pop).map(TokenType::name).collect()
+                },
                 mqtt_max_payload: self.settings.max_payload,
             },
             signed_metadata: None,

@@ -13,6 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::clients::{Assertions, Channel, Client, ClientStore, authenticate_session};
 use crate::clock::UnixTime;
 use crate::jose::KeyRing;
+use crate::jose::cose::Sign1;
 use crate::oauth::{ClientId, Format, Operation, Reason, Refusal, Secret};
 use crate::policy::PolicyStore;
 use crate::token::{Lifetimes, TokenEntropy};
@@ -152,13 +153,13 @@ impl Engine {
         self.clients.as_ref()
     }
 
-    /// Authenticates a session by its MQTT password: a client secret, or an assertion, which alone has dots in it.
+    /// Authenticates a session by its MQTT password: a client secret, or an assertion, which alone has dots in it or begins as a COSE_Sign1.
     ///
     /// # Errors
     /// `invalid_client`, with the same text and, for each kind of password, the same work for every reason.
     pub fn authenticate_session(&self, id: &ClientId, password: &Secret, now: UnixTime) -> Result<Arc<Client>, Refusal> {
         match &self.assertions {
-            Some(assertions) if password.expose().contains(&b'.') => {
+            Some(assertions) if password.expose().contains(&b'.') || Sign1::is_begun_by(password.expose()) => {
                 assertions.authenticate_session(id, password, self.clients.as_ref(), now)
             }
             _ => authenticate_session(id, password, self.clients.as_ref(), now),

@@ -87,6 +87,13 @@ impl Jwk {
         self.y.as_ref()
     }
 
+    /// The key by the members alone that make it up (RFC 7638 section 3.2), for where each byte counts.
+    #[must_use]
+    pub fn bare(&self) -> impl Serialize {
+        let key_type = self.key_type();
+        Bare { kty: key_type.kty(), crv: key_type.crv(), x: URL_SAFE_NO_PAD.encode(self.x), y: self.y.map(|y| URL_SAFE_NO_PAD.encode(y)) }
+    }
+
     /// Whether `signature` is that of `message` by this key: strict Ed25519 (RFC 8032), or ECDSA as r and s (RFC 7518 section 3.4), 64 bytes each.
     #[must_use]
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
@@ -111,6 +118,15 @@ fn p256_key(x: &[u8; 32], y: &[u8; 32]) -> Option<p256::ecdsa::VerifyingKey> {
     first.copy_from_slice(x);
     second.copy_from_slice(y);
     p256::ecdsa::VerifyingKey::from_sec1_bytes(&sec1).ok()
+}
+
+#[derive(Serialize)]
+struct Bare {
+    kty: &'static str,
+    crv: &'static str,
+    x: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    y: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -19,8 +19,8 @@ use super::{Algorithm, CompactJws, JwkSet, KeyType, SigningKey};
 /// Why a JWT was not signed or not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JwtError {
-    /// It is not three base64url parts with a JSON header.
-    #[error("the token is not a JWT")]
+    /// It is not three base64url parts with a JSON header, nor a CWT.
+    #[error("the token is neither a JWT nor a CWT")]
     Malformed,
     /// The header asks for something that must not be ignored or is not accepted.
     #[error("the token's header has {0}")]

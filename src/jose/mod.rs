@@ -1,6 +1,7 @@
 //! Keys, their life, and signatures: JWK, JWK Set, JWS. Knows nothing of OAuth.
 
 mod algorithm;
+pub mod cose;
 mod jwk;
 mod jws;
 mod jwt;

@@ -42,6 +42,12 @@ impl RequestDigest {
         Self::of(Operation::Token, texts.chain([grant_type]).collect())
     }
 
+    /// The bytes, the value of the same claim in a CWT.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Base64url, the value of the claim `rqh`.
     #[must_use]
     pub fn to_text(&self) -> String {

@@ -18,11 +18,20 @@ pub enum Response<'a> {
     Error(&'a Refusal),
 }
 
+/// A token in its own serialisation.
+#[derive(Debug, Clone, Copy)]
+pub enum TokenText<'a> {
+    /// A JWT: text in JSON, a byte string of its characters in CBOR.
+    Characters(&'a str),
+    /// A CWT: base64url in JSON, a byte string in CBOR.
+    Bytes(&'a [u8]),
+}
+
 /// The members of a successful answer (RFC 6749 section 5.1).
 #[derive(Debug, Clone, Copy)]
 pub struct TokenResponse<'a> {
     /// The token, in its own serialisation.
-    pub access_token: &'a str,
+    pub access_token: TokenText<'a>,
     /// Always sent: in ACE the default would be PoP.
     pub token_type: TokenType,
     /// Seconds from now; always sent.
@@ -37,7 +46,11 @@ pub fn encode(format: Format, table: Table, response: Response<'_>, state: Optio
     let mut members = Vec::with_capacity(5);
     match response {
         Response::Token(token) => {
-            members.push((Param::AccessToken, Member::Opaque(token.access_token)));
+            let access_token = match token.access_token {
+                TokenText::Characters(text) => Member::Opaque(text),
+                TokenText::Bytes(bytes) => Member::Bytes(bytes),
+            };
+            members.push((Param::AccessToken, access_token));
             members.push((Param::TokenType, Member::Code(token.token_type.name(), token.token_type.number())));
             members.push((Param::ExpiresIn, Member::Seconds(token.expires_in)));
             members.extend(token.scope.map(|scope| (Param::Scope, Member::Text(scope.to_string()))));
@@ -128,7 +141,12 @@ mod tests {
     #[test]
     fn a_token_in_cbor_has_its_keys_in_order_and_its_type_marked() {
         let scope: ScopeSet = "a".parse().unwrap();
-        let token = TokenResponse { access_token: "abc", token_type: TokenType::Bearer, expires_in: 300, scope: Some(&scope) };
+        let token = TokenResponse {
+            access_token: TokenText::Characters("abc"),
+            token_type: TokenType::Bearer,
+            expires_in: 300,
+            scope: Some(&scope),
+        };
         assert_eq!(
             hex(&encode(Format::Cbor, Table::Token, Response::Token(token), Some("7"))),
             "a501436162630219012c0961611 81c6137182201".replace(' ', "")

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::{PermissionClaims, Permissions, Policy, ResourceServer, Scope};
 use crate::clients::AuthenticatedClient;
 use crate::clock::UnixTime;
-use crate::oauth::{ClientId, ErrorCode, Reason, Refusal, ScopeSet, TokenAsk};
+use crate::jose::{Jwk, cose};
+use crate::oauth::{ClientId, ErrorCode, Reason, Refusal, ReqCnf, ScopeSet, TokenAsk};
 
 /// What a client is to get. Only [`authorize`] makes one.
 #[must_use]
@@ -19,6 +20,7 @@ pub struct Grant {
     scope_was_asked_for: bool,
     max_token_lifetime: Option<u32>,
     client_expires_at: Option<UnixTime>,
+    confirmation: Option<Jwk>,
 }
 
 impl Grant {
@@ -43,7 +45,13 @@ impl Grant {
     /// The permissions, as the resource server wants them written.
     #[must_use]
     pub fn claims(&self) -> PermissionClaims {
-        self.resource_server.dialect.encode(&self.client_id, &self.scope, &self.permissions)
+        self.resource_server.dialect.encode(self.resource_server.token_format, &self.client_id, &self.scope, &self.permissions)
+    }
+
+    /// The key that the token is to be bound to.
+    #[must_use]
+    pub fn confirmation(&self) -> Option<&Jwk> {
+        self.confirmation.as_ref()
     }
 
     /// The longest life in seconds, from `now` on, that resource server and client allow. No token outlives the client's own period of validity.
@@ -65,9 +73,11 @@ impl Grant {
 ///
 /// # Errors
 /// `invalid_scope` if any scope asked for is unknown or not granted at the audience, or names an attribute that the client lacks; `invalid_target` if the audience is unknown, opens nothing
-/// to the client, or is not named and cannot be told.
+/// to the client, or is not named and cannot be told; `unsupported_pop_key` if the token is to be bound to another key than the one that signed
+/// the assertion.
 pub fn authorize(authenticated: AuthenticatedClient<TokenAsk>, policy: &Policy) -> Result<Grant, Refusal> {
     let (client, request) = (authenticated.client(), authenticated.ask());
+    let confirmation = request.req_cnf().map(|req_cnf| confirm(req_cnf, &authenticated)).transpose()?;
     let granted = policy.granted(client);
     let asked = request.scope().map(|names| names.iter().map(|name| granted.get(name).copied()).collect::<Option<Vec<_>>>());
     let asked = asked.map(|scopes| scopes.ok_or_else(not_granted)).transpose()?;
@@ -114,7 +124,24 @@ pub fn authorize(authenticated: AuthenticatedClient<TokenAsk>, policy: &Policy) 
         scope_was_asked_for: asked.is_some(),
         max_token_lifetime: client.max_token_lifetime,
         client_expires_at: client.expires_at,
+        confirmation,
     })
+}
+
+/// The key that the client wants its token bound to: the very one that signed its assertion, which shows that it has the private half.
+fn confirm(req_cnf: &ReqCnf, authenticated: &AuthenticatedClient<TokenAsk>) -> Result<Jwk, Refusal> {
+    let unsupported = |text: &'static str| Refusal::new(ErrorCode::UnsupportedPopKey, Reason::UnsupportedPopKey, text);
+    let signed_by = authenticated.key().ok_or_else(|| unsupported("req_cnf: needs an assertion signed by that key"))?;
+    let unusable = || unsupported("req_cnf: must be a sound Ed25519 or P-256 public key");
+    let is_it = match req_cnf {
+        ReqCnf::Jwk(jwk) => {
+            let key: Jwk = serde_cbor::value::from_value(jwk.clone()).map_err(|_| unusable())?;
+            key.thumbprint() == signed_by.thumbprint()
+        }
+        ReqCnf::CoseKey(key) => cose::jwk(key).map_err(|_| unusable())?.thumbprint() == signed_by.thumbprint(),
+        ReqCnf::Kid(kid) => kid == signed_by.kid(),
+    };
+    if is_it { Ok(signed_by.clone()) } else { Err(unsupported("req_cnf: must be the key that signed the assertion")) }
 }
 
 fn not_granted() -> Refusal {

@@ -72,6 +72,8 @@ pub enum TokenFormat {
     /// A JWT (RFC 9068).
     #[default]
     Jwt,
+    /// A CWT (RFC 8392) in a COSE_Sign1, for small devices.
+    Cwt,
 }
 
 impl TokenFormat {
@@ -80,6 +82,7 @@ impl TokenFormat {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Jwt => "jwt",
+            Self::Cwt => "cwt",
         }
     }
 }
@@ -148,7 +151,7 @@ impl Policy {
         let scopes: Vec<_> = self.granted(client).into_values().filter(|scope| scope.resource_server == server.id).collect();
         let permissions = Permissions::compile(scopes.iter().flat_map(|scope| &scope.permissions), client).ok()?;
         let names: ScopeSet = scopes.iter().map(|scope| scope.name.clone()).collect();
-        (!names.is_empty()).then(|| server.dialect.encode(&client.client_id, &names, &permissions))
+        (!names.is_empty()).then(|| server.dialect.encode(server.token_format, &client.client_id, &names, &permissions))
     }
 
     /// Whether a resource server wants tokens signed by keys of that kind.

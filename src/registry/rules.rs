@@ -45,10 +45,14 @@ pub(super) fn check_client(client: &Client, policy: &Policy) -> Result<(), Regis
 
 /// Checks that whoever is to read the tokens of a resource server can.
 pub(super) fn check_resource_server(server: &ResourceServer) -> Result<(), RegistryError> {
-    if server.dialect.takes(server.alg) {
+    let dialect = server.dialect.as_str();
+    let reason = if !server.dialect.fits(server.token_format) {
+        format!("the dialect {dialect} is for JWTs: a CWT has oauth or aif")
+    } else if !server.dialect.takes(server.alg) {
+        format!("the dialect {dialect} is for a verifier that does not know {}: use ES256", server.alg.name())
+    } else {
         return Ok(());
-    }
-    let reason = format!("the dialect {} is for a verifier that does not know {}: use ES256", server.dialect.as_str(), server.alg.name());
+    };
     Err(RegistryError::Invalid { kind: ResourceServer::KIND, id: server.id.to_string(), reason: reason.into() })
 }
 

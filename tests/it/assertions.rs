@@ -31,23 +31,27 @@ on_both_links!(
     deny_unbound_requests,
 );
 
-const ISSUER: &str = "https://credgate.local";
-const MQTT_PASSWORD: &str = "the-password-of-a-broker";
+pub const ISSUER: &str = "https://credgate.local";
+pub const MQTT_PASSWORD: &str = "the-password-of-a-broker";
 
-fn key() -> Arc<SigningKey> {
+pub fn key() -> Arc<SigningKey> {
     Arc::new(SigningKey::from_seed(&Zeroizing::new([42; 32])))
 }
 
 /// Waits until assertions can be told from those of before the start: their times are whole seconds.
-fn wait_for_the_second_after_the_start(site: &Site) {
+pub fn wait_for_the_second_after_the_start(site: &Site) {
     let started = site.status().unwrap()["started_at"].as_u64().unwrap();
     wait_for("the second after the start", || {
         (UnixTime::from(std::time::SystemTime::now()).as_secs() > started.saturating_add(1)).then_some(())
     });
 }
 
+pub fn cbor(payload: &[u8]) -> BTreeMap<i64, Cbor> {
+    serde_cbor::from_slice(payload).unwrap()
+}
+
 /// A site with its policy, and the client `dev1` with a key.
-fn register(site: &Site, options: &[&str]) {
+pub fn register(site: &Site, options: &[&str]) {
     site.define_policy();
     let file = site.path("dev1.jwk");
     fs::write(&file, serde_json::to_vec(key().public()).unwrap()).unwrap();
@@ -68,12 +72,12 @@ fn mqtt_password(site: &Site) -> String {
     }
 }
 
-fn device(site: &Site) -> Device {
+pub fn device(site: &Site) -> Device {
     Device::connect(site, "dev1", &mqtt_password(site))
 }
 
 /// Right but for `changes`; no two are alike.
-fn assertion(changes: &Value) -> String {
+pub fn assertion(changes: &Value) -> String {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let (now, jti) = (UnixTime::from(std::time::SystemTime::now()), NUMBER.fetch_add(1, Ordering::Relaxed).to_string());
     let mut claims = json!({"iss": "dev1", "sub": "dev1", "aud": ISSUER, "iat": now, "exp": now.saturating_add(60), "jti": jti});
@@ -81,7 +85,7 @@ fn assertion(changes: &Value) -> String {
     jose::sign("JWT", &claims, &key()).unwrap()
 }
 
-fn ask(assertion: &str, members: &Value) -> Ask {
+pub fn ask(assertion: &str, members: &Value) -> Ask {
     let mut payload = json!({"grant_type": "client_credentials", "client_assertion_type": ASSERTION_TYPE, "client_assertion": assertion});
     payload.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
     Ask::raw("dev1", "json", payload.to_string().into_bytes())
@@ -99,7 +103,7 @@ fn assert_accepted(answer: &Publish) -> Value {
     body
 }
 
-fn assert_refused(site: &Site, answer: &Publish, error: &str, reason: &str) {
+pub fn assert_refused(site: &Site, answer: &Publish, error: &str, reason: &str) {
     let body = body(answer);
     assert_eq!(answer.topic, "oauth2/v1/client/dev1/token/json/rejected", "{body}");
     assert_eq!(body["error"], error, "{body}");
@@ -121,7 +125,7 @@ fn token_in_cbor(site: &Site) {
     let members = BTreeMap::from([(9, Cbor::Text("telemetry:read".into())), (-65_537, Cbor::Text(assertion(&json!({"rqh": bound}))))]);
     let answer = device(site).request(&Ask::raw("dev1", "cbor", serde_cbor::to_vec(&members).unwrap()));
     assert_eq!(answer.topic, "oauth2/v1/client/dev1/token/cbor/accepted");
-    let members: BTreeMap<i64, Cbor> = serde_cbor::from_slice(&answer.payload).unwrap();
+    let members = cbor(&answer.payload);
     assert!(matches!(members[&1], Cbor::Bytes(_)), "{members:?}");
 }
 
@@ -183,7 +187,7 @@ fn a_nonce_stands_for_the_clock(site: &Site) {
     assert_accepted(&device.request(&ask(&timeless(&told["cnonce"]), &json!({}))));
 
     let given = device.request(&nonce_ask("cbor", b"\xa0"));
-    let members: BTreeMap<i64, Cbor> = serde_cbor::from_slice(&given.payload).unwrap();
+    let members = cbor(&given.payload);
     assert!(matches!(&members[&39], Cbor::Bytes(nonce) if nonce.len() == 24), "{members:?}");
 }
 

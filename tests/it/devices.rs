@@ -475,7 +475,9 @@ fn deny_unknown_operation(site: &Site) {
 
 fn deny_proof_of_possession(site: &Site) {
     let (secret, device) = device(site);
-    let ask = Ask::json("dev1", &secret, &json!({"req_cnf": {"jwk": {"kty": "OKP"}}}));
+    // A secret shows possession of no key.
+    let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+    let ask = Ask::json("dev1", &secret, &json!({"req_cnf": {"jwk": jwk}}));
     assert_refused(site, &device.request(&ask), "unsupported_pop_key", "unsupported_pop_key");
 }
 

@@ -9,15 +9,17 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use credgate::clients::{Assertions, AuthMethod, Channel, Client, ClientSecret, ClientStore, SecretDigest};
 use credgate::clock::UnixTime;
 use credgate::endpoint::{Engine, Request, Settings};
-use credgate::jose::{KeyRing, SigningKey, decode_unverified};
+use credgate::jose::cose::{self, Sign1, Typ};
+use credgate::jose::{Algorithm, KeyRing, SigningKey, decode_unverified};
 use credgate::oauth::{ClientId, Format, Secret};
-use credgate::policy::{Policy, PolicyStore, ResourceServer, Scope};
+use credgate::policy::{Dialect, Policy, PolicyStore, ResourceServer, Scope, TokenFormat};
 use credgate::token::Lifetimes;
 use zeroize::Zeroizing;
 
 const NOW: UnixTime = UnixTime::from_secs(1_795_383_984);
 
 const SECOND_EXAMPLE: &str = "## 7. A worked example with an assertion";
+const CBOR_EXAMPLE: &str = "## 8. A worked example in CBOR alone";
 
 struct Example;
 
@@ -33,6 +35,7 @@ impl ClientStore for Example {
         let key = Client {
             client_id: "dev2".parse().unwrap(),
             token_endpoint_auth_method: AuthMethod::PrivateKeyJwt,
+            scope: "telemetry:write meter:use".parse().unwrap(),
             secrets: Vec::new(),
             jwks: vec![serde_json::from_str(&blocks("docs/protocol.md", SECOND_EXAMPLE, "json")[0]).unwrap()],
             ..client.clone()
@@ -48,9 +51,17 @@ impl PolicyStore for Example {
             permissions: vec!["pub telemetry/{client_id}/#".parse().unwrap()],
             ..Scope::new("telemetry:write".parse().unwrap(), server.id.clone(), NOW)
         };
+        let meter = ResourceServer {
+            token_format: TokenFormat::Cwt,
+            alg: Algorithm::Ed25519,
+            dialect: Dialect::Aif,
+            ..ResourceServer::new("meter".parse().unwrap(), "urn:meter".into(), NOW)
+        };
+        let permissions = vec!["pub m/{client_id}".parse().unwrap()];
+        let meter_use = Scope { permissions, ..Scope::new("meter:use".parse().unwrap(), meter.id.clone(), NOW) };
         Arc::new(Policy {
-            resource_servers: [(server.id.clone(), Arc::new(server))].into(),
-            scopes: [(scope.name.clone(), Arc::new(scope))].into(),
+            resource_servers: [server, meter].map(|server| (server.id.clone(), Arc::new(server))).into(),
+            scopes: [scope, meter_use].map(|scope| (scope.name.clone(), Arc::new(scope))).into(),
             ..Policy::default()
         })
     }
@@ -129,4 +140,47 @@ fn the_worked_example_with_an_assertion_holds() {
     let token = serde_json::from_str::<serde_json::Value>(accepted).unwrap()["access_token"].as_str().unwrap().to_owned();
     let answer = hex(&answer_of(&engine(), "dev2", Format::Cbor, &unhex(&cbor[0])));
     assert!(answer.contains(&hex(token.as_bytes())), "{answer}");
+}
+
+/// The key of `dev2`: the second of RFC 8032 section 7.1.
+fn device_key() -> SigningKey {
+    let seed = unhex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb");
+    SigningKey::from_seed(&Zeroizing::new(seed.try_into().unwrap()))
+}
+
+#[test]
+fn the_worked_example_in_cbor_alone_holds() {
+    use credgate::oauth::{Operation, Param, RequestDigest};
+    use serde_cbor::Value;
+    let blocks = blocks("docs/protocol.md", CBOR_EXAMPLE, "hex");
+    let [assertion, request, accepted, claims] = blocks.as_slice() else { panic!("four hex blocks, not {}", blocks.len()) };
+    let key = device_key();
+    let req_cnf = Value::Map([(Value::Integer(1), cose::cose_key(key.public()))].into());
+    let bound = [(Param::ReqCnf, req_cnf.clone()), (Param::Scope, Value::Text("meter:use".into())), (Param::GrantType, Value::Integer(2))];
+    let digest = RequestDigest::of(Operation::Token, bound.into());
+    let text = |text: &str| Value::Text(text.into());
+    let members: std::collections::BTreeMap<i64, Value> = [
+        (1, text("dev2")),
+        (2, text("dev2")),
+        (3, text("https://as.example")),
+        (4, Value::Integer(1_795_384_044)),
+        (6, Value::Integer(1_795_383_984)),
+        (7, Value::Bytes(vec![1])),
+        (-65_537, Value::Bytes(digest.as_bytes().to_vec())),
+    ]
+    .into();
+    // The order of the keys is that of their encodings: the negative one comes last.
+    let payload =
+        serde_cbor::to_vec(&Value::Map(members.into_iter().map(|(label, value)| (Value::Integer(label.into()), value)).collect()));
+    let made = cose::sign1(Algorithm::EdDsa, &Typ::CWT, false, &payload.unwrap(), &key).unwrap();
+    assert_eq!(hex(&made), hex(&unhex(assertion)));
+    let whole = Value::Map(
+        [(Value::Integer(4), req_cnf), (Value::Integer(9), text("meter:use")), (Value::Integer(-65_537), Value::Bytes(made))].into(),
+    );
+    assert_eq!(hex(&serde_cbor::to_vec(&whole).unwrap()), hex(&unhex(request)));
+    let answer = answer_of(&engine(), "dev2", Format::Cbor, &unhex(request));
+    assert_eq!(hex(&answer), hex(&unhex(accepted)));
+    let answer: std::collections::BTreeMap<i64, Value> = serde_cbor::from_slice(&answer).unwrap();
+    let Value::Bytes(token) = &answer[&1] else { panic!("{answer:?}") };
+    assert_eq!(hex(Sign1::parse(token).unwrap().payload()), hex(&unhex(claims)));
 }

@@ -11,6 +11,7 @@
 
 mod architecture;
 mod assertions;
+mod cwt;
 mod device;
 mod devices;
 mod documents;

@@ -71,7 +71,7 @@ fn options_at(port: u16, tls: Arc<rustls::ClientConfig>, version: MqttVersion) -
 }
 
 fn query(format: Format) -> TokenQuery {
-    TokenQuery { format, scope: None, audience: None, state: None }
+    TokenQuery { format, scope: None, audience: None, pop: false, state: None }
 }
 
 /// A gateway that knows the device.
@@ -128,6 +128,7 @@ async fn device_gets_a_good_token_in_every_version_format_and_qos() {
                 let asked = TokenQuery {
                     scope: Some("config:read".parse().unwrap()),
                     audience: Some("telemetry".into()),
+                    pop: false,
                     state: Some("\u{e9} 1".into()),
                     ..query(format)
                 };
@@ -158,7 +159,7 @@ async fn deny_reaches_the_device_with_its_code() {
             let error = session.request_token(&too_much).await.unwrap_err();
             assert!(matches!(error, DeviceError::Rejected { error: ErrorCode::InvalidScope, description: Some(_), .. }), "{error:?}");
             // With a state too long to be echoed.
-            let error = session.request_token(&TokenQuery { state: Some("x".repeat(65)), ..query(format) }).await.unwrap_err();
+            let error = session.request_token(&TokenQuery { pop: false, state: Some("x".repeat(65)), ..query(format) }).await.unwrap_err();
             assert!(matches!(error, DeviceError::Rejected { error: ErrorCode::InvalidRequest, .. }), "{error:?}");
             session.request_token(&query(format)).await.expect("the session is as good as before");
             session.disconnect().await;
@@ -338,7 +339,9 @@ async fn answers_to_others_are_not_taken() {
         .await;
     for version in VERSIONS {
         let answer =
-            request_token(&options(&broker, version), &TokenQuery { state: Some("mine".into()), ..query(Format::Json) }).await.unwrap();
+            request_token(&options(&broker, version), &TokenQuery { pop: false, state: Some("mine".into()), ..query(Format::Json) })
+                .await
+                .unwrap();
         assert_eq!(answer.access_token, "right");
     }
 }
@@ -351,7 +354,7 @@ async fn deny_answers_that_contradict_themselves() {
         vec![(response_topic.unwrap_or_else(|| REJECTED.into()), true, token("x", "yours"))]
     })
     .await;
-    let asked = |state: &str| TokenQuery { state: Some(state.into()), ..query(Format::Json) };
+    let asked = |state: &str| TokenQuery { pop: false, state: Some(state.into()), ..query(Format::Json) };
     let error = request_token(&options(&broker, MqttVersion::V5), &asked("mine")).await.unwrap_err();
     assert!(matches!(error, DeviceError::Protocol(_)), "another state: {error:?}");
     let error = request_token(&options(&broker, MqttVersion::V311), &asked("yours")).await.unwrap_err();

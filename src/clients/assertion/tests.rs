@@ -1,5 +1,7 @@
 //! One `deny_*` for each refusal of an assertion.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
@@ -393,4 +395,108 @@ fn deny_requests_that_are_not_the_bound_one() {
     // CONNECT: no request to be bound to.
     assert_eq!(outcome_for(&assertions, &strict, &bound(Value::Null, "5"), None, NOW), Ok(()));
     assert_eq!(outcome_for(&assertions, &strict, &bound(right, "6"), None, NOW).unwrap_err().0, Reason::WrongRequestBinding);
+}
+
+mod cose_assertions {
+    use serde_cbor::Value as Cbor;
+
+    use super::*;
+    use crate::jose::Algorithm;
+    use crate::jose::cose::{Typ, sign1};
+
+    fn members() -> BTreeMap<i64, Cbor> {
+        let text = |text: &str| Cbor::Text(text.into());
+        let now = i128::from(NOW.as_secs());
+        BTreeMap::from([
+            (1, text("dev1")),
+            (2, text("dev1")),
+            (3, text(ISSUER)),
+            (4, Cbor::Integer(now.saturating_add(60))),
+            (6, Cbor::Integer(now)),
+            (7, Cbor::Bytes(vec![7; 16])),
+        ])
+    }
+
+    fn signed(typ: &Typ, members: &BTreeMap<i64, Cbor>, key: &SigningKey) -> Secret {
+        let payload = serde_cbor::to_vec(members).unwrap();
+        Secret::new(sign1(key.key_type().algorithm(), typ, false, &payload, key).unwrap())
+    }
+
+    fn told(assertions: &Assertions, members: &BTreeMap<i64, Cbor>) -> Result<(), Reason> {
+        outcome(assertions, &store(|_| ()), &signed(&Typ::CWT, members, &key(1)), NOW).map_err(|(reason, _)| reason)
+    }
+
+    fn with(label: i64, value: Option<Cbor>) -> BTreeMap<i64, Cbor> {
+        let mut members = members();
+        members.remove(&label);
+        members.extend(value.map(|value| (label, value)));
+        members
+    }
+
+    #[test]
+    fn a_cose_sign1_is_accepted_once() {
+        let assertions = assertions();
+        assert_eq!(told(&assertions, &members()), Ok(()));
+        assert_eq!(told(&assertions, &members()), Err(Reason::ReplayedAssertion));
+        let p256 = SigningKey::from_p256_scalar(&Zeroizing::new([3; 32])).unwrap();
+        let both = store(|client| client.jwks.push(p256.public().clone()));
+        let typ = Typ::Name("application/cwt".into());
+        assert_eq!(outcome(&assertions, &both, &signed(&typ, &with(7, Some(Cbor::Bytes(vec![8]))), &p256), NOW), Ok(()));
+        let tagged = sign1(Algorithm::EdDsa, &Typ::CWT, true, &serde_cbor::to_vec(&with(7, Some(Cbor::Bytes(vec![9])))).unwrap(), &key(1));
+        assert_eq!(outcome(&assertions, &both, &Secret::new(tagged.unwrap()), NOW), Ok(()));
+    }
+
+    #[test]
+    fn a_nonce_and_a_binding_are_bytes() {
+        let assertions = assertions();
+        let given = assertions.nonce(&"dev1".parse().unwrap(), NOW, &[1; 16]);
+        let mut timeless = with(4, Some(Cbor::Integer(1)));
+        timeless.insert(39, Cbor::Bytes(given.value.to_vec()));
+        timeless.insert(-65_537, Cbor::Bytes(request().as_bytes().to_vec()));
+        assert_eq!(told(&assertions, &timeless), Ok(()));
+        assert_eq!(told(&assertions, &timeless), Err(Reason::ReplayedAssertion));
+        assert_eq!(told(&assertions, &with(-65_537, Some(Cbor::Bytes(vec![0; 32])))), Err(Reason::WrongRequestBinding));
+    }
+
+    #[test]
+    fn deny_what_a_jwt_is_refused_for() {
+        let text = |text: &str| Some(Cbor::Text(text.into()));
+        for (members, reason) in [
+            (with(1, text("other")), Reason::WrongAssertionSubject),
+            (with(2, text("other")), Reason::WrongAssertionSubject),
+            (with(3, text("https://other")), Reason::WrongAssertionAudience),
+            (with(4, Some(Cbor::Integer(1))), Reason::AssertionExpired),
+            (with(4, Some(Cbor::Integer(i128::from(NOW.as_secs()).saturating_add(301)))), Reason::AssertionTooLong),
+            (with(1, None), Reason::MalformedAssertion),
+            (with(3, None), Reason::MalformedAssertion),
+            (with(3, Some(Cbor::Array(vec![]))), Reason::MalformedAssertion),
+            (with(4, None), Reason::MalformedAssertion),
+            (with(4, text("soon")), Reason::MalformedAssertion),
+            (with(4, Some(Cbor::Integer(-1))), Reason::MalformedAssertion),
+            (with(6, text("now")), Reason::MalformedAssertion),
+            (with(7, None), Reason::MalformedAssertion),
+            (with(7, text("j")), Reason::MalformedAssertion),
+            (with(7, Some(Cbor::Bytes(vec![]))), Reason::MalformedAssertion),
+            (with(7, Some(Cbor::Bytes(vec![0; 97]))), Reason::MalformedAssertion),
+            (with(39, text("n")), Reason::MalformedAssertion),
+            (with(-65_537, text("r")), Reason::MalformedAssertion),
+        ] {
+            assert_eq!(told(&assertions(), &members), Err(reason), "{members:?}");
+        }
+        let mut one = with(3, Some(Cbor::Array(vec![Cbor::Text(ISSUER.into())])));
+        one.insert(4, Cbor::Float(NOW.as_secs() as f64 + 60.5));
+        assert_eq!(told(&assertions(), &one), Ok(()), "as the RFC leaves open");
+        let other_typ = signed(&Typ::Name("application/trl".into()), &members(), &key(1));
+        let refused = outcome(&assertions(), &store(|_| ()), &other_typ, NOW);
+        assert_eq!(refused.map_err(|(reason, _)| reason), Err(Reason::MalformedAssertion));
+    }
+
+    #[test]
+    fn deny_with_the_same_work() {
+        let nobody = store(|client| client.client_id = "other".parse().unwrap());
+        for (store, seed, reason) in [(store(|_| ()), 9, Reason::UnknownClient), (nobody, 1, Reason::UnknownClient)] {
+            let done = work::of(|| drop(outcome(&assertions(), &store, &signed(&Typ::CWT, &members(), &key(seed)), NOW)));
+            assert_eq!(done.verifications, 1, "{reason:?}");
+        }
+    }
 }

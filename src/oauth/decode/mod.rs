@@ -11,7 +11,7 @@ use super::params::Table;
 use super::{ClientId, ErrorCode, Format, Operation, Param, Reason, Refusal, RequestDigest, Secret};
 
 use read::{Value, read_params};
-pub use token::{TokenAsk, TokenRequest};
+pub use token::{ReqCnf, TokenAsk, TokenRequest};
 
 /// Bytes of `state`.
 const MAX_STATE: usize = 64;
@@ -49,7 +49,8 @@ pub struct ClientRequest<A> {
 pub enum ClientCredential {
     /// `client_secret` in the payload: `client_secret_post` of RFC 7591.
     Secret(Secret),
-    /// `client_assertion` (RFC 7523 section 2.2): `private_key_jwt` of RFC 7591. Text, as it came, and what it can be bound to.
+    /// `client_assertion` (RFC 7523 section 2.2): `private_key_jwt` of RFC 7591. A JWT, or in CBOR a COSE_Sign1, as it came, and what it can be
+    /// bound to.
     Assertion(Secret, RequestDigest),
 }
 
@@ -194,12 +195,16 @@ impl Params {
                 return Err(Refusal::new(ErrorCode::InvalidClient, Reason::UnsupportedAuthMethod, text));
             }
         }
-        let assertion =
-            self.text(Param::ClientAssertion)?.ok_or_else(|| invalid(Reason::MissingParameter, Param::ClientAssertion, "is required"))?;
+        let assertion = match (self.format, self.get(Param::ClientAssertion)) {
+            // A COSE_Sign1.
+            (Format::Cbor, Some(Value::Bytes(bytes))) => Some(bytes.as_slice()),
+            _ => self.text(Param::ClientAssertion)?.map(str::as_bytes),
+        };
+        let assertion = assertion.ok_or_else(|| invalid(Reason::MissingParameter, Param::ClientAssertion, "is required"))?;
         let mut bound = A::bound(self);
         bound.extend(self.bound_text(Param::ClientId));
         let digest = RequestDigest::of(A::OPERATION, bound.into_iter().collect());
-        Ok(ClientCredential::Assertion(Secret::new(assertion.as_bytes().to_vec()), digest))
+        Ok(ClientCredential::Assertion(Secret::new(assertion.to_vec()), digest))
     }
 
     /// The value of a parameter with members: in JSON with text keys, in CBOR as it stands.
@@ -209,6 +214,11 @@ impl Params {
             Some(Value::Structure(structure @ Structure::Map(_))) => Ok(Some(structure)),
             Some(_) => Err(invalid(Reason::InvalidParameter, param, "must be an object or map")),
         }
+    }
+
+    /// A parameter with members as it stands, for [`Ask::bound`].
+    fn bound_structure(&self, param: Param) -> Option<(Param, Structure)> {
+        self.structure(param).ok().flatten().map(|structure| (param, structure.clone()))
     }
 
     /// A text parameter as it stands, for [`Ask::bound`].

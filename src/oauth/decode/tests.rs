@@ -96,8 +96,6 @@ fn deny_missing_and_unsupported() {
     );
     let text = r#"{"grant_type":"client_credentials","client_secret":"s","client_assertion":"x"}"#;
     assert_eq!(reason(json(text)), (ErrorCode::InvalidRequest, Reason::SeveralAuthMethods));
-    let text = r#"{"grant_type":"client_credentials","client_secret":"s","req_cnf":{"jwk":{}}}"#;
-    assert_eq!(reason(json(text)), (ErrorCode::UnsupportedPopKey, Reason::UnsupportedPopKey));
 }
 
 #[test]
@@ -122,8 +120,8 @@ fn deny_half_an_assertion() {
     assert_eq!(reason(with(&format!(r#""client_assertion_type":"{ASSERTION_TYPE}""#))), missing);
     let saml = r#""client_assertion":"a","client_assertion_type":"urn:ietf:params:oauth:client-assertion-type:saml2-bearer""#;
     assert_eq!(reason(with(saml)), (ErrorCode::InvalidClient, Reason::UnsupportedAuthMethod));
-    let bytes = (ErrorCode::InvalidRequest, Reason::InvalidParameter);
-    assert_eq!(reason(cbor("a13a0001000041ff")), bytes, "a COSE_Sign1 is not served");
+    let request = cbor("a13a0001000041ff").unwrap();
+    assert!(matches!(request.credential(), ClientCredential::Assertion(bytes, _) if bytes.expose() == b"\xff"), "a COSE_Sign1 in bytes");
 }
 
 #[test]
@@ -156,4 +154,35 @@ fn deny_members_that_stand_twice_on_any_level() {
     assert_eq!(reason(with(&format!("{}1{}", "[".repeat(40), "]".repeat(40)))), (ErrorCode::InvalidRequest, Reason::TooComplex));
     // {25: h'73', 4: {1: 1, 1: 2}}
     assert_eq!(reason(cbor("a21819417304a201010102")), (ErrorCode::InvalidRequest, Reason::RepeatedParameter));
+}
+
+#[test]
+fn a_key_for_the_token_is_read_in_every_form() {
+    let with = |members: &str| json(&format!(r#"{{"grant_type":"client_credentials","client_secret":"s","req_cnf":{members}}}"#));
+    assert!(matches!(with(r#"{"jwk":{"kty":"OKP"}}"#).unwrap().ask().req_cnf(), Some(ReqCnf::Jwk(_))));
+    assert_eq!(with(r#"{"kid":"k"}"#).unwrap().ask().req_cnf(), Some(&ReqCnf::Kid("k".into())));
+    // {25: h'73', 4: {1: {1: 1}}} and {25: h'73', 4: {3: h'6b'}}
+    assert!(matches!(cbor("a21819417304a101a10101").unwrap().ask().req_cnf(), Some(ReqCnf::CoseKey(_))));
+    assert_eq!(cbor("a21819417304a103416b").unwrap().ask().req_cnf(), Some(&ReqCnf::Kid("k".into())));
+    for members in ["{}", r#"{"jwk":{},"kid":"k"}"#, r#"{"jwk":"x"}"#, r#"{"kid":7}"#, r#"{"jwe":{}}"#, r#"{"jku":"https://evil"}"#] {
+        assert_eq!(reason(with(members)), (ErrorCode::InvalidRequest, Reason::InvalidParameter), "{members}");
+    }
+    // {1: h'00'}, {3: "k"}, {2: {}}, {"jwk": {}}, {3: h'ff'}
+    for members in ["a1014100", "a103616b", "a102a0", "a1636a776ba0", "a10341ff"] {
+        assert_eq!(reason(cbor(&format!("a21819417304{members}"))), (ErrorCode::InvalidRequest, Reason::InvalidParameter), "{members}");
+    }
+}
+
+#[test]
+fn an_assertion_is_bound_to_the_key_for_the_token() {
+    let digest = |req_cnf: &str| {
+        let text = format!(
+            r#"{{"grant_type":"client_credentials","client_assertion":"a.b.c","client_assertion_type":"{ASSERTION_TYPE}"{req_cnf}}}"#
+        );
+        let request = json(&text).unwrap();
+        let ClientCredential::Assertion(_, digest) = request.credential() else { panic!("no assertion") };
+        *digest
+    };
+    assert_ne!(digest(""), digest(r#","req_cnf":{"kid":"k"}"#));
+    assert_ne!(digest(r#","req_cnf":{"kid":"l"}"#), digest(r#","req_cnf":{"kid":"k"}"#));
 }

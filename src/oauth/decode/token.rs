@@ -16,6 +16,18 @@ pub type TokenRequest = ClientRequest<TokenAsk>;
 pub struct TokenAsk {
     scope: Option<ScopeSet>,
     audience: Option<Box<str>>,
+    req_cnf: Option<ReqCnf>,
+}
+
+/// The key that a token is to be bound to (RFC 9201 section 3.1): one confirmation method of RFC 7800 or RFC 8747.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ReqCnf {
+    /// A JWK, as it stands.
+    Jwk(Structure),
+    /// A COSE_Key, as it stands.
+    CoseKey(Structure),
+    /// The id of a registered key.
+    Kid(String),
 }
 
 impl TokenAsk {
@@ -30,13 +42,47 @@ impl TokenAsk {
     pub fn audience(&self) -> Option<&str> {
         self.audience.as_deref()
     }
+
+    /// The key that the token is to be bound to.
+    #[must_use]
+    pub fn req_cnf(&self) -> Option<&ReqCnf> {
+        self.req_cnf.as_ref()
+    }
+}
+
+/// Confirmation methods: `jwk` and `kid` (RFC 7800 sections 3.2 and 3.4), COSE_Key and kid (RFC 8747 section 3.1).
+mod method {
+    pub(super) const JWK: &str = "jwk";
+    pub(super) const KID: &str = "kid";
+    pub(super) const COSE_KEY: i128 = 1;
+    pub(super) const COSE_KID: i128 = 3;
+}
+
+fn req_cnf(params: &Params) -> Result<Option<ReqCnf>, Refusal> {
+    let Some(Structure::Map(methods)) = params.structure(Param::ReqCnf)? else { return Ok(None) };
+    let invalid = |rule: &str| Err(invalid(Reason::InvalidParameter, Param::ReqCnf, rule));
+    let mut methods = methods.iter();
+    let (Some((name, value)), None) = (methods.next(), methods.next()) else {
+        return invalid("must have one confirmation method");
+    };
+    match (params.format, name, value) {
+        (Format::Json, Structure::Text(name), Structure::Map(_)) if name == method::JWK => Ok(Some(ReqCnf::Jwk(value.clone()))),
+        (Format::Json, Structure::Text(name), Structure::Text(kid)) if name == method::KID => Ok(Some(ReqCnf::Kid(kid.clone()))),
+        (Format::Cbor, Structure::Integer(method::COSE_KEY), Structure::Map(_)) => Ok(Some(ReqCnf::CoseKey(value.clone()))),
+        (Format::Cbor, Structure::Integer(method::COSE_KID), Structure::Bytes(kid)) => match String::from_utf8(kid.clone()) {
+            Ok(kid) => Ok(Some(ReqCnf::Kid(kid))),
+            Err(_) => invalid("must have a kid of text"),
+        },
+        (Format::Json, ..) => invalid("must have jwk, an object, or kid, a text"),
+        (Format::Cbor, ..) => invalid("must have 1, a COSE_Key, or 3, a key id"),
+    }
 }
 
 impl Ask for TokenAsk {
     const OPERATION: Operation = Operation::Token;
 
     /// # Errors
-    /// `unsupported_grant_type`, `invalid_scope` for a scope that breaks its syntax, `unsupported_pop_key` for a wish for proof of possession.
+    /// `unsupported_grant_type`, `invalid_scope` for a scope that breaks its syntax.
     fn read(params: &Params) -> Result<Self, Refusal> {
         grant_type(params)?;
         let audience = match params.text(Param::Audience)? {
@@ -45,18 +91,14 @@ impl Ask for TokenAsk {
             }
             audience => audience.map(Box::from),
         };
-        if params.structure(Param::ReqCnf)?.is_some() {
-            let text = "proof-of-possession tokens are not issued here";
-            return Err(Refusal::new(ErrorCode::UnsupportedPopKey, Reason::UnsupportedPopKey, text));
-        }
-        Ok(Self { scope: scope(params)?, audience })
+        Ok(Self { scope: scope(params)?, audience, req_cnf: req_cnf(params)? })
     }
 
     fn bound(params: &Params) -> Vec<(Param, Structure)> {
         // Always: in CBOR it may be left out.
         let grant_type = (Param::GrantType, Structure::Integer(GrantType::ClientCredentials.number().into()));
         let texts = [Param::Audience, Param::Scope].into_iter().filter_map(|param| params.bound_text(param));
-        texts.chain([grant_type]).collect()
+        texts.chain([grant_type]).chain(params.bound_structure(Param::ReqCnf)).collect()
     }
 }
 

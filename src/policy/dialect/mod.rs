@@ -5,9 +5,11 @@ mod emqx;
 mod mosquitto_jwt;
 mod rabbitmq;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Permissions, TopicPermission};
+use super::{Action, Permissions, TokenFormat, TopicPermission};
 use crate::jose::Algorithm;
 use crate::oauth::{ClientId, ScopeSet, ScopeToken};
 
@@ -41,6 +43,8 @@ pub enum Dialect {
 pub struct PermissionClaims {
     /// The claim `scope`.
     pub scope: String,
+    /// What the claim `scope` holds in a CWT in place of text: AIF-MQTT, of which the text is the base64url.
+    pub aif: Option<Vec<u8>>,
     /// The claim `acl`.
     pub acl: Option<Vec<AclRule>>,
     /// The claim `publ`.
@@ -53,7 +57,7 @@ impl PermissionClaims {
     /// The claim `scope` alone.
     #[must_use]
     pub fn new(scope: String) -> Self {
-        Self { scope, acl: None, publ: None, subs: None }
+        Self { scope, aif: None, acl: None, publ: None, subs: None }
     }
 }
 
@@ -72,9 +76,13 @@ impl Dialect {
 
     /// Writes what a client was granted.
     #[must_use]
-    pub fn encode(&self, client_id: &ClientId, scope: &ScopeSet, permissions: &Permissions) -> PermissionClaims {
+    pub fn encode(&self, format: TokenFormat, client_id: &ClientId, scope: &ScopeSet, permissions: &Permissions) -> PermissionClaims {
         match self {
             Self::Oauth => PermissionClaims::new(scope.to_string()),
+            Self::Aif if format == TokenFormat::Cwt => {
+                let aif = aif::encode_cbor(permissions);
+                PermissionClaims { aif: Some(aif.clone()), ..PermissionClaims::new(URL_SAFE_NO_PAD.encode(aif)) }
+            }
             Self::Aif => PermissionClaims::new(aif::encode(permissions)),
             Self::Emqx => PermissionClaims { acl: Some(emqx::encode(permissions)), ..PermissionClaims::new(scope.to_string()) },
             Self::MosquittoJwt => PermissionClaims {
@@ -84,6 +92,12 @@ impl Dialect {
             },
             Self::Rabbitmq { prefix, vhost } => PermissionClaims::new(rabbitmq::encode(prefix, vhost, client_id, permissions)),
         }
+    }
+
+    /// Whether there is a token of that form for it: what brokers define of their own is for JWTs.
+    #[must_use]
+    pub fn fits(&self, format: TokenFormat) -> bool {
+        format == TokenFormat::Jwt || matches!(self, Self::Oauth | Self::Aif)
     }
 
     /// Whether whoever reads the dialect verifies tokens signed by that algorithm.
@@ -117,7 +131,7 @@ mod tests {
     #[test]
     fn oauth_names_the_scopes() {
         let (scope, id) = ("b a".parse().unwrap(), "dev1".parse().unwrap());
-        let claims = Dialect::Oauth.encode(&id, &scope, &permissions(&["pub x"]));
+        let claims = Dialect::Oauth.encode(TokenFormat::Jwt, &id, &scope, &permissions(&["pub x"]));
         assert_eq!(claims, PermissionClaims::new("a b".into()));
     }
 

@@ -5,7 +5,7 @@ use std::sync::Barrier;
 
 use super::*;
 use crate::jose::Algorithm;
-use crate::policy::Dialect;
+use crate::policy::{Dialect, TokenFormat};
 
 #[test]
 fn keeps_what_it_was_told() {
@@ -356,4 +356,14 @@ fn deny_an_algorithm_that_the_reader_of_the_dialect_does_not_know() {
         registry.update_resource_server(&"rs".parse().unwrap(), |server| server.alg = Algorithm::EdDsa).unwrap_err().to_string(),
         told
     );
+}
+
+#[test]
+fn deny_a_dialect_that_a_cwt_cannot_have() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = open(directory.path());
+    let with = |dialect| ResourceServer { dialect, token_format: TokenFormat::Cwt, ..server("rs", "urn:rs") };
+    let told = "resource server rs: the dialect emqx is for JWTs: a CWT has oauth or aif";
+    assert_eq!(registry.add_resource_server(with(Dialect::Emqx)).unwrap_err().to_string(), told);
+    registry.add_resource_server(with(Dialect::Aif)).unwrap();
 }
