@@ -14,7 +14,7 @@ use std::hint::black_box;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
-use credgate::clients::{Assertions, AuthMethod, Channel, Client, ClientSecret, ClientStore};
+use credgate::clients::{Assertions, AuthMethod, Channel, Client, ClientKey, ClientSecret, ClientStore};
 use credgate::clock::UnixTime;
 use credgate::endpoint::{Engine, Request, Settings};
 use credgate::jose::{self, KeyRing, SigningKey};
@@ -84,7 +84,7 @@ impl Bench {
         let signer = Client {
             scope: "telemetry:write".parse().unwrap(),
             token_endpoint_auth_method: AuthMethod::PrivateKeyJwt,
-            jwks: vec![device_key.public().clone()],
+            jwks: vec![ClientKey::new(device_key.public().clone(), NOW)],
             ..Client::new(SIGNER.parse().unwrap(), NOW)
         };
         let clients = clients.chain([(signer.client_id.clone(), Arc::new(signer))]);

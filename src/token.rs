@@ -188,7 +188,7 @@ pub fn largest_size(issuer: &str, client: &Client, server: &ResourceServer, poli
     const NOW: UnixTime = UnixTime::from_secs(4_294_967_295);
     let permissions = policy.largest_claims(client, server)?;
     let aif = permissions.aif.clone();
-    let cnf = client.jwks.iter().max_by_key(|key| key.y().is_some()).cloned();
+    let cnf = client.jwks.iter().map(|key| &key.jwk).max_by_key(|key| key.y().is_some()).cloned();
     let claims = claims(issuer, &client.client_id, server, permissions, cnf, NOW, 0, [0; 16]);
     match server.token_format {
         TokenFormat::Jwt => {

@@ -8,10 +8,10 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::{
-    AdminError, AdminErrorCode, Answer, ClientChanges, ClientDocument, Command, DaemonStatus, KeyDocument, MAX_FRAME, NewClient,
-    NewResourceServer, NewRole, NewScope, token_size,
+    AdminError, AdminErrorCode, Answer, ClientChanges, Command, DaemonStatus, KeyDocument, MAX_FRAME, NewClient, NewResourceServer,
+    NewRole, NewScope, token_size,
 };
-use crate::clients::{AuthMethod, Client, ClientSecret, ClientStore as _, MAX_KEYS, Status};
+use crate::clients::{AuthMethod, Client, ClientKey, ClientSecret, ClientStore as _, MAX_KEYS, RotationRule, Status};
 use crate::clock::UnixTime;
 use crate::jose::Jwk;
 use crate::oauth::{ClientId, ScopeSet};
@@ -33,6 +33,7 @@ pub struct Administrator {
     pub(super) keys: Arc<KeyStore>,
     status: Box<dyn Fn() -> DaemonStatus + Send + Sync>,
     on_change: Box<dyn Fn() + Send + Sync>,
+    pub(super) rotation: RotationRule,
 }
 
 /// On whose behalf a command is executed.
@@ -60,7 +61,7 @@ impl Administrator {
     ) -> Self {
         let issuer = status().issuer;
         registry.require(Box::new(move |client, policy| token_size::check(&issuer, client, policy)));
-        Self { registry, keys, status, on_change }
+        Self { registry, keys, status, on_change, rotation: RotationRule::default() }
     }
 
     /// Executes a command on behalf of this process. Blocks until a change is on disk.
@@ -84,16 +85,16 @@ impl Administrator {
             Command::ClientList { after } => {
                 let clients = self.registry.clients();
                 let following = clients.iter().filter(|client| after.as_ref().is_none_or(|after| client.client_id > *after));
-                let (clients, more) = page(following.map(|client| ClientDocument::from(&**client)))?;
+                let (clients, more) = page(following.map(|client| self.document(client)))?;
                 Ok(Answer::Clients { clients, more })
             }
             Command::ClientShow { client_id } => match self.registry.client(&client_id) {
-                Some(client) => Ok(Answer::Client(Box::new((&*client).into()))),
+                Some(client) => Ok(Answer::Client(Box::new(self.document(&client)))),
                 None => Err(registry::RegistryError::NotFound { kind: "client", id: client_id.to_string() }.into()),
             },
             Command::ClientRemove { client_id } => self.change("client remove", client_id.as_str(), caller, || {
                 let removed = self.registry.remove_client(&client_id)?;
-                Ok(Answer::ClientRemoved(Box::new((&*removed).into())))
+                Ok(Answer::ClientRemoved(Box::new(self.document(&removed))))
             }),
             Command::ClientSetStatus { client_id, status } => {
                 let operation = match status {
@@ -107,11 +108,14 @@ impl Administrator {
                         client.status = status;
                         client.updated_at = now;
                     })?;
-                    Ok(Answer::Client(Box::new((&*changed).into())))
+                    Ok(Answer::Client(Box::new(self.document(&changed))))
                 })
             }
             Command::ClientEdit { client_id, changes } => {
                 self.change("client edit", client_id.as_str(), caller, || self.edit_client(&client_id, changes))
+            }
+            Command::ClientRotate { .. } | Command::ClientRotateCancel { .. } | Command::ClientRotateFinish { .. } => {
+                self.rotate(caller, command)
             }
             Command::ResourceServerAdd(new) => {
                 let id = new.id.clone();
@@ -216,7 +220,7 @@ impl Administrator {
             token_endpoint_auth_method: method,
             scope: new.scope,
             secrets: record.into_iter().collect(),
-            jwks: new.jwks,
+            jwks: new.jwks.into_iter().map(|jwk| ClientKey::new(jwk, now)).collect(),
             require_request_binding: new.require_request_binding,
             software_id: new.software_id,
             software_version: new.software_version,
@@ -224,7 +228,7 @@ impl Administrator {
         };
         new.policy.apply(&mut client);
         let added = self.registry.add_client(client)?;
-        Ok(Answer::ClientAdded { client: Box::new((&*added).into()), client_secret: secret.map(Into::into) })
+        Ok(Answer::ClientAdded { client: Box::new(self.document(&added)), client_secret: secret.map(Into::into) })
     }
 
     fn edit_client(&self, id: &ClientId, changes: ClientChanges) -> Result<Answer, AdminError> {
@@ -237,7 +241,7 @@ impl Administrator {
             changes.apply(client);
             client.updated_at = now;
         })?;
-        Ok(Answer::Client(Box::new((&*changed).into())))
+        Ok(Answer::Client(Box::new(self.document(&changed))))
     }
 
     fn add_role(&self, new: NewRole) -> Result<Answer, AdminError> {
@@ -351,7 +355,7 @@ pub(super) fn check_count(what: &str, count: usize) -> Result<(), AdminError> {
 }
 
 /// Keys that an assertion can be checked by, each found by its own id.
-fn check_keys(keys: &[Jwk]) -> Result<(), AdminError> {
+pub(super) fn check_keys(keys: &[Jwk]) -> Result<(), AdminError> {
     if keys.len() > MAX_KEYS {
         return Err(invalid(format!("a client can have at most {MAX_KEYS} keys")));
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{ClientChanges, ClientDocument, DaemonStatus, KeyDocument, ResourceServerChanges, RoleChanges, ScopeChanges};
-use crate::clients::Status;
+use crate::clients::{Retire, Status};
 use crate::jose::{Algorithm, Jwk, KeyType};
 use crate::oauth::{ClientId, RoleName, ScopeSet, ScopeToken, Secret};
 use crate::policy::{Dialect, ResourceServer, ResourceServerId, Role, Scope, TokenFormat, TopicPermission};
@@ -47,6 +47,30 @@ pub enum Command {
         client_id: ClientId,
         /// What is to be different.
         changes: ClientChanges,
+    },
+    /// Gives a client a new secret, answered this once, or a new key, beside the one that ends.
+    ClientRotate {
+        /// Which.
+        client_id: ClientId,
+        /// The new key, of a client that has keys.
+        #[serde(default)]
+        jwk: Option<Jwk>,
+        /// Seconds for which the old one serves; `None` for the gateway's own.
+        #[serde(default)]
+        overlap: Option<u32>,
+        /// What else ends the old one; `None` for the gateway's own.
+        #[serde(default)]
+        retire: Option<Retire>,
+    },
+    /// Takes back the new secret or key of a rotation, unless it was used.
+    ClientRotateCancel {
+        /// Whose.
+        client_id: ClientId,
+    },
+    /// Ends the old secret or key of a rotation.
+    ClientRotateFinish {
+        /// Whose.
+        client_id: ClientId,
     },
     /// Registers a resource server.
     ResourceServerAdd(NewResourceServer),
@@ -235,6 +259,14 @@ pub enum Answer {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         client_secret: Option<IssuedSecret>,
     },
+    /// A client has a new credential beside the old one.
+    ClientRotated {
+        /// As it is kept.
+        client: Box<ClientDocument>,
+        /// Its new secret, which nothing can show again; `None` for a client with keys.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client_secret: Option<IssuedSecret>,
+    },
     /// One client, as it is or as it is after a change.
     Client(Box<ClientDocument>),
     /// A client was removed; this is what it was.
@@ -288,11 +320,12 @@ pub enum Answer {
     Status(Box<DaemonStatus>),
 }
 
-/// Names the answer only: one of them holds a secret.
+/// Names the answer only: some of them hold a secret.
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ClientAdded { .. } => "ClientAdded(redacted)",
+            Self::ClientRotated { .. } => "ClientRotated(redacted)",
             Self::Client(_) => "Client",
             Self::ClientRemoved(_) => "ClientRemoved",
             Self::Clients { .. } => "Clients",

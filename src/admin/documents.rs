@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::clients::{Attributes, AuthMethod, Client, Status};
+use crate::clients::{Attributes, AuthMethod, Client, ClientKey, ClientSecret, CredentialRef, Initiator, Retire, Rotation, Status};
 use crate::clock::UnixTime;
 use crate::jose::KeyState;
 use crate::oauth::{ResourceServerId, RoleName};
@@ -50,6 +50,12 @@ pub struct ClientDocument {
     /// The ids of its keys, in the order in which they are tried.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kids: Vec<String>,
+    /// The same keys with their dates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<ClientKeyDocument>,
+    /// The rotation of its secret or key that is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<RotationDocument>,
     /// Whether each of its assertions must be bound to its request.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub require_request_binding: bool,
@@ -64,14 +70,65 @@ pub struct SecretDocument {
     pub not_before: Option<UnixTime>,
     /// Refused from then on; `None` for no limit.
     pub expires_at: Option<UnixTime>,
+    /// When it was last used, as far as it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used: Option<UnixTime>,
 }
 
-impl From<&Client> for ClientDocument {
-    fn from(client: &Client) -> Self {
-        let secret_dates = |secret: &crate::clients::ClientSecret| SecretDocument {
+/// A key of a client and its dates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientKeyDocument {
+    /// Its id.
+    pub kid: String,
+    /// When it was registered.
+    pub created_at: UnixTime,
+    /// Refused before; `None` for no limit.
+    pub not_before: Option<UnixTime>,
+    /// Refused from then on; `None` for no limit.
+    pub expires_at: Option<UnixTime>,
+    /// When it was last used, as far as it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used: Option<UnixTime>,
+}
+
+/// A rotation under way: the last secret or key is the new one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RotationDocument {
+    /// When it began.
+    pub started_at: UnixTime,
+    /// Who began it.
+    pub started_by: Initiator,
+    /// When the old credential ends; if the client began it, not before the new one was used.
+    pub ends_at: UnixTime,
+    /// What else ends it.
+    pub retire: Retire,
+    /// When the new credential was first used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_at: Option<UnixTime>,
+}
+
+impl ClientDocument {
+    /// The document of a client; `last_used` tells of each of its credentials.
+    pub(super) fn new(client: &Client, last_used: impl Fn(CredentialRef<'_>) -> Option<UnixTime>) -> Self {
+        let secret_dates = |secret: &ClientSecret| SecretDocument {
             created_at: secret.created_at,
             not_before: secret.not_before,
             expires_at: secret.expires_at,
+            last_used: last_used(CredentialRef::Secret(secret)),
+        };
+        let key_dates = |key: &ClientKey| ClientKeyDocument {
+            kid: key.jwk.kid().to_owned(),
+            created_at: key.created_at,
+            not_before: key.not_before,
+            expires_at: key.expires_at,
+            last_used: last_used(CredentialRef::Key(key)),
+        };
+        let rotation = |rotation: &Rotation| RotationDocument {
+            started_at: rotation.started_at,
+            started_by: rotation.started_by,
+            ends_at: rotation.ends_at,
+            retire: rotation.retire,
+            used_at: rotation.used_at,
         };
         Self {
             client_id: client.client_id.to_string(),
@@ -91,7 +148,9 @@ impl From<&Client> for ClientDocument {
             not_before: client.not_before,
             expires_at: client.expires_at,
             secrets: client.secrets.iter().map(secret_dates).collect(),
-            kids: client.jwks.iter().map(|key| key.kid().to_owned()).collect(),
+            kids: client.jwks.iter().map(|key| key.jwk.kid().to_owned()).collect(),
+            keys: client.jwks.iter().map(key_dates).collect(),
+            rotation: client.rotation.as_ref().map(rotation),
             require_request_binding: client.require_request_binding,
         }
     }

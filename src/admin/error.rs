@@ -4,6 +4,7 @@ use std::error::Error;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clients::{AuthMethod, RotationError};
 use crate::registry::RegistryError;
 
 /// A command that was not executed.
@@ -88,6 +89,17 @@ impl From<RegistryError> for AdminError {
         match error {
             RegistryError::Locked { .. } => Self::new(AdminErrorCode::RegistryLocked, message),
             RegistryError::Invalid { .. } => Self::new(AdminErrorCode::InvalidArgument, message),
+            RegistryError::NotRotated { id, error } => Self::new(AdminErrorCode::InvalidArgument, message).with_advice(match error {
+                RotationError::UnderWay { .. } => format!(
+                    "`credgate client show {id}` tells more; `credgate client rotate {id} --cancel` takes the new one back, and with --finish \
+                     the old one ends now"
+                ),
+                RotationError::OtherMethod(AuthMethod::ClientSecretPost) => "leave --jwk-file out: the client gets a new secret".to_owned(),
+                RotationError::OtherMethod(AuthMethod::PrivateKeyJwt) => "name its new public key with --jwk-file".to_owned(),
+                RotationError::InUse(_) => format!("`credgate client rotate {id} --finish` ends the old one now"),
+                RotationError::TooManyKeys => "with --overlap 0 the new key takes the place of all of them at once".to_owned(),
+                _ => format!("see `credgate client show {id}`"),
+            }),
             RegistryError::AlreadyExists { kind, .. } => Self::new(AdminErrorCode::AlreadyExists, message)
                 .with_advice(format!("choose another, or see `credgate {} list`", word(kind))),
             RegistryError::NotFound { kind, .. } => {

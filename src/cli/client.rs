@@ -13,10 +13,12 @@ use super::connect::Gateway;
 use super::grants::{self, Grants};
 use super::jwk_file;
 use super::output::Output;
+use super::rotate::Rotate;
 use super::table::{Table, fields};
 use super::{CliError, Exit};
 use crate::admin::{self, Answer, ClientChanges, ClientDocument, ClientField, IssuedSecret, NewClient};
-use crate::clients::Status;
+use crate::clients::{Initiator, Retire, Status};
+use crate::clock::UnixTime;
 use crate::oauth::{ClientId, ScopeSet};
 
 #[derive(Debug, Subcommand)]
@@ -42,6 +44,8 @@ pub(super) enum Command {
         #[arg(long, short)]
         yes: bool,
     },
+    /// Give a client a new secret or key beside the old one, which ends
+    Rotate(Box<Rotate>),
     /// Refuse a client from now on
     Block {
         /// The client
@@ -140,6 +144,7 @@ pub(super) fn run(command: Command, gateway: &mut Gateway, output: &Output) -> R
             }
             show(gateway.execute(admin::Command::ClientRemove { client_id })?, output)
         }
+        Command::Rotate(args) => super::rotate::run(*args, gateway, output),
         Command::Block { client_id } => set_status(client_id, Status::Blocked, gateway, output),
         Command::Suspend { client_id } => set_status(client_id, Status::Suspended, gateway, output),
         Command::Resume { client_id } => set_status(client_id, Status::Active, gateway, output),
@@ -219,14 +224,24 @@ fn words(words: impl IntoIterator<Item = impl ToString>) -> String {
     words.into_iter().map(|word| word.to_string()).collect::<Vec<_>>().join(" ")
 }
 
-fn client_fields(client: &ClientDocument) -> Vec<(&'static str, String)> {
-    let expiry = |client: &ClientDocument| {
-        let ends = client.secrets.iter().map(|secret| match secret.expires_at {
-            Some(end) => format!("made {}, expires {end}", secret.created_at),
-            None => format!("made {}, does not expire", secret.created_at),
-        });
-        ends.collect::<Vec<_>>().join("; ")
-    };
+pub(super) fn client_fields(client: &ClientDocument) -> Vec<(&'static str, String)> {
+    let secrets = client.secrets.iter().map(|secret| dates(secret.created_at, secret.not_before, secret.expires_at, secret.last_used));
+    let keys = client.keys.iter().map(|key| {
+        let dates = dates(key.created_at, key.not_before, key.expires_at, key.last_used);
+        format!("{} ({dates})", key.kid)
+    });
+    let rotation = client.rotation.as_ref().map(|rotation| {
+        let until = match (rotation.started_by, rotation.used_at) {
+            (Initiator::Operator, _) | (Initiator::Client, Some(_)) => format!("the old one ends {}", rotation.ends_at),
+            (Initiator::Client, None) => "the old one serves until the new one is used".to_owned(),
+        };
+        let sooner = if rotation.retire == Retire::FirstUse && rotation.started_by == Initiator::Operator {
+            ", or when the new one is used"
+        } else {
+            ""
+        };
+        format!("begun {} by the {}, {until}{sooner}", rotation.started_at, rotation.started_by.as_str())
+    });
     vec![
         ("Client id", client.client_id.clone()),
         ("Name", client.client_name.clone()),
@@ -240,13 +255,22 @@ fn client_fields(client: &ClientDocument) -> Vec<(&'static str, String)> {
         ("Valid from", client.not_before.map(|time| time.to_string()).unwrap_or_default()),
         ("Valid until", client.expires_at.map(|time| time.to_string()).unwrap_or_default()),
         ("Authentication", client.token_endpoint_auth_method.as_str().to_owned()),
-        ("Secrets", expiry(client)),
-        ("Keys", client.kids.join(" ")),
+        ("Secrets", secrets.collect::<Vec<_>>().join("; ")),
+        ("Keys", keys.collect::<Vec<_>>().join("; ")),
+        ("Rotation", rotation.unwrap_or_default()),
         ("Request binding", if client.require_request_binding { "required".to_owned() } else { String::new() }),
         ("Software", [client.software_id.as_str(), client.software_version.as_str()].join(" ").trim().to_owned()),
         ("Created", client.client_id_issued_at.to_string()),
         ("Updated", client.updated_at.to_string()),
     ]
+}
+
+/// The dates of a credential.
+fn dates(created_at: UnixTime, not_before: Option<UnixTime>, expires_at: Option<UnixTime>, last_used: Option<UnixTime>) -> String {
+    let start = not_before.map(|start| format!(", valid from {start}")).unwrap_or_default();
+    let end = expires_at.map_or_else(|| ", does not expire".to_owned(), |end| format!(", expires {end}"));
+    let used = last_used.map_or_else(|| ", not used yet".to_owned(), |time| format!(", last used {time}"));
+    format!("made {created_at}{start}{end}{used}")
 }
 
 fn add(args: Add, gateway: &mut Gateway, output: &Output) -> Result<(), CliError> {
@@ -303,14 +327,14 @@ fn take_back(client: &ClientDocument, error: &io::Error, gateway: &mut Gateway) 
 }
 
 /// A new file for a secret. Removed again unless the secret reached it.
-struct SecretFile {
+pub(super) struct SecretFile {
     file: File,
     path: PathBuf,
     kept: bool,
 }
 
 impl SecretFile {
-    fn create(path: &Path) -> Result<Self, CliError> {
+    pub(super) fn create(path: &Path) -> Result<Self, CliError> {
         let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         let file = created.map_err(|error| {
             let told = CliError::new(Exit::CannotCreate, "cannot_create", format!("the secret file {} cannot be created", path.display()));
@@ -322,7 +346,7 @@ impl SecretFile {
     }
 
     /// Writes the secret, to the disk.
-    fn keep(mut self, secret: &IssuedSecret) -> io::Result<PathBuf> {
+    pub(super) fn keep(mut self, secret: &IssuedSecret) -> io::Result<PathBuf> {
         self.file.write_all(secret.secret().expose())?;
         self.file.sync_all()?;
         self.kept = true;

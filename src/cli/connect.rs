@@ -90,7 +90,7 @@ fn open(config: &Config, socket: &Path) -> Result<Administrator, CliError> {
     let issuer = config.file.issuer.clone();
     let status = move || DaemonStatus { version: env!("CARGO_PKG_VERSION").to_owned(), issuer: issuer.clone(), ..DaemonStatus::default() };
     let keys = Arc::new(KeyStore::new(key_options(config)));
-    Ok(Administrator::new(registry, keys, Box::new(status), Box::new(|| ())))
+    Ok(Administrator::new(registry, keys, Box::new(status), Box::new(|| ())).rotating_by(config.rotation_rule()))
 }
 
 /// Refuses to work on another user's files: new files would belong to this user, and the gateway could not open them.

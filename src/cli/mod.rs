@@ -16,6 +16,7 @@ mod output;
 mod policy;
 mod process;
 mod role;
+mod rotate;
 mod settings;
 mod status;
 mod table;

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use self::presented::{Claims, Presented};
 use super::nonce::Nonces;
 use super::replay::{Once, ReplayMemory, Use};
-use super::{AuthMethod, Client, ClientStore, MAX_KEYS, Status};
+use super::{AuthMethod, Client, ClientKey, ClientStore, CredentialRef, MAX_KEYS, Status};
 use crate::clock::UnixTime;
 use crate::jose::{Jwk, KeyType};
 use crate::oauth::{ClientId, Reason, Refusal, RequestDigest, Secret, ServerNonce};
@@ -120,15 +120,16 @@ impl Assertions {
         })
     }
 
-    /// The client and the key that signed, if the assertion is its own and serves now. `request` is what the assertion came with; `None` at CONNECT.
+    /// The client and the key that signed, if the assertion is its own and serves now. `request` is what the assertion came with and whether it
+    /// must be bound to that whatever the client is registered for; `None` at CONNECT.
     pub(super) fn authenticate(
         &self,
         id: &ClientId,
         assertion: &Secret,
-        request: Option<&RequestDigest>,
+        request: Option<(&RequestDigest, bool)>,
         store: &dyn ClientStore,
         now: UnixTime,
-    ) -> Result<(Arc<Client>, Jwk), Fault> {
+    ) -> Result<(Arc<Client>, ClientKey), Fault> {
         let malformed = || refused(Reason::MalformedAssertion);
         // What stands in it is judged first: that is the same for every client and shows nothing of any.
         let (signed, claims) = Presented::parse(assertion.expose()).ok_or_else(malformed)?;
@@ -143,15 +144,16 @@ impl Assertions {
         }
 
         let found = store.client(id);
-        let signed_by = self.signed_by(&signed, found.as_deref());
-        let (client, key) = match (found, signed_by) {
-            (None, _) => return Err(refused(Reason::UnknownClient)),
-            (Some(client), _) if client.token_endpoint_auth_method != AuthMethod::PrivateKeyJwt => {
-                return Err(refused(Reason::WrongAuthMethod));
-            }
-            (Some(_), None) => return Err(refused(Reason::WrongSignature)),
-            (Some(client), Some(key)) => (client, key),
+        let signer = self.signer(&signed, found.as_deref());
+        let client = match found {
+            None => return Err(refused(Reason::UnknownClient)),
+            Some(client) if client.token_endpoint_auth_method != AuthMethod::PrivateKeyJwt => return Err(refused(Reason::WrongAuthMethod)),
+            Some(client) => client,
         };
+        let key = signer.and_then(|slot| client.jwks.get(slot)).ok_or_else(|| refused(Reason::WrongSignature))?;
+        if !client.is_live(CredentialRef::Key(key), now) {
+            return Err(refused(Reason::KeyNotValidNow));
+        }
         // It is used up from here on, whatever the answer is. What has no time left needs no remembering.
         let timing = self.judge(id, &claims, now);
         let used = if timing.until > now { self.replay.try_use(id, timing.once, timing.until, now) } else { Use::First };
@@ -170,30 +172,32 @@ impl Assertions {
             return Err(fault);
         }
         match (claims.rqh, request) {
-            (None, Some(_)) if client.require_request_binding => Err(refused(Reason::RequestNotBound)),
-            (None, _) => Ok((client, key)),
-            (Some(bound), Some(request)) if bound == request.to_text() => Ok((client, key)),
+            (None, Some((_, must))) if must || client.require_request_binding => return Err(refused(Reason::RequestNotBound)),
+            (None, _) => {}
+            (Some(bound), Some((request, _))) if bound == request.to_text() => {}
             // At CONNECT there is no request: an assertion made for one is not for that.
-            (Some(_), _) => Err(refused(Reason::WrongRequestBinding)),
+            (Some(_), _) => return Err(refused(Reason::WrongRequestBinding)),
         }
+        store.used(&client, CredentialRef::Key(key), now);
+        Ok((client.clone(), key.clone()))
     }
 
-    /// The client's key whose signature it is. Costs one verification of the header's algorithm with a `kid` and [`MAX_KEYS`] without, whatever keys
+    /// Which of the client's keys signed. Costs one verification of the header's algorithm with a `kid` and [`MAX_KEYS`] without, whatever keys
     /// there are.
-    fn signed_by(&self, signed: &Presented<'_>, client: Option<&Client>) -> Option<Jwk> {
+    fn signer(&self, signed: &Presented<'_>, client: Option<&Client>) -> Option<usize> {
         let keys = client.map(|client| client.jwks.as_slice()).unwrap_or_default();
         let key_type = signed.algorithm().key_type();
-        let verify = |key: Option<&Jwk>| {
+        let verify = |slot: Option<usize>| {
             #[cfg(test)]
             super::secret::work::count(|done| &mut done.verifications);
             // The work of an algorithm is done by a key of its kind.
-            let key = key.filter(|key| key.key_type() == key_type);
-            let verified = signed.verify(key.unwrap_or(self.decoys.of(key_type)));
-            key.filter(|_| verified).cloned()
+            let key = slot.and_then(|slot| keys.get(slot)).filter(|key| key.jwk.key_type() == key_type);
+            let genuine = signed.verify(key.map_or(self.decoys.of(key_type), |key| &key.jwk));
+            key.filter(|_| genuine).and(slot)
         };
         match signed.kid() {
-            Some(kid) => verify(keys.iter().find(|key| key.kid() == kid)),
-            None => (0..MAX_KEYS).fold(None, |found, slot| verify(keys.get(slot)).or(found)),
+            Some(kid) => verify(keys.iter().position(|key| key.jwk.kid() == kid)),
+            None => (0..MAX_KEYS).fold(None, |signer, slot| verify(Some(slot)).or(signer)),
         }
     }
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use subtle::{Choice, ConstantTimeEq};
 
 use super::assertion::Fault;
-use super::{Assertions, AuthMethod, Client, ClientStore, MAX_SECRETS, SecretDigest, Status};
+use super::{Assertions, AuthMethod, Client, ClientStore, CredentialId, CredentialRef, MAX_SECRETS, SecretDigest, Status};
 use crate::clock::UnixTime;
 use crate::jose::Jwk;
-use crate::oauth::{ClientCredential, ClientId, ClientRequest, ErrorCode, Reason, Refusal, Secret};
+use crate::oauth::{Ask, ClientCredential, ClientId, ClientRequest, ErrorCode, Reason, Refusal, Secret};
 
 /// What a request came through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +24,7 @@ pub enum Channel {
 #[derive(Debug)]
 pub struct AuthenticatedClient<A> {
     client: Arc<Client>,
+    credential: CredentialId,
     key: Option<Jwk>,
     request: ClientRequest<A>,
 }
@@ -33,6 +34,12 @@ impl<A> AuthenticatedClient<A> {
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Which of its credentials it proved that by.
+    #[must_use]
+    pub fn credential(&self) -> CredentialId {
+        self.credential
     }
 
     /// The client's key that signed the assertion; `None` if it came with a secret.
@@ -55,7 +62,7 @@ impl<A> AuthenticatedClient<A> {
 /// # Errors
 /// `invalid_request` if the payload names another client; `use_nonce` or `temporarily_unavailable` for an assertion that is the client's own;
 /// `invalid_client` for everything else, with one text.
-pub fn authenticate<A>(
+pub fn authenticate<A: Ask>(
     request: ClientRequest<A>,
     topic_client_id: &ClientId,
     channel: Channel,
@@ -67,27 +74,30 @@ pub fn authenticate<A>(
     if request.client_id().is_some_and(|id| id != topic_client_id) {
         return Err(Refusal::invalid_request(Reason::ClientIdMismatch, "client_id: must be the client id of the topic"));
     }
-    let (client, key) = match (request.credential(), channel, assertions) {
-        (ClientCredential::Secret(secret), Channel::Trusted, _) => (authenticate_session(topic_client_id, secret, store, now)?, None),
+    let (client, credential, key) = match (request.credential(), channel, assertions) {
+        (ClientCredential::Secret(secret), Channel::Trusted, _) => {
+            let (client, credential) = by_secret(topic_client_id, secret, store, now)?;
+            (client, credential, None)
+        }
         // The same for every client, so the text may help the operator.
         (ClientCredential::Secret(_), Channel::Untrusted, _) => {
             let text = "client_secret_post is not accepted through this broker";
             return Err(Refusal::new(ErrorCode::InvalidClient, Reason::UntrustedBroker, text));
         }
         (ClientCredential::Assertion(assertion, digest), _, Some(assertions)) => {
-            let judged = assertions.authenticate(topic_client_id, assertion, Some(digest), store, now);
+            let judged = assertions.authenticate(topic_client_id, assertion, Some((digest, A::MUST_BE_BOUND)), store, now);
             let (client, key) = judged.map_err(|fault| match fault {
                 Fault::Refused(refusal) => refusal,
                 Fault::UseNonce(reason) => Refusal::use_nonce(reason, assertions.nonce(topic_client_id, now, entropy)),
             })?;
-            (client, Some(key))
+            (client, CredentialRef::Key(&key).id(), Some(key.jwk))
         }
         (ClientCredential::Assertion(..), _, None) => {
             let text = "the client authentication method is not supported";
             return Err(Refusal::new(ErrorCode::InvalidClient, Reason::UnsupportedAuthMethod, text));
         }
     };
-    Ok(AuthenticatedClient { client, key, request })
+    Ok(AuthenticatedClient { client, credential, key, request })
 }
 
 /// Authenticates a client by its secret alone, as at CONNECT on the embedded broker (protocol section 7).
@@ -95,29 +105,38 @@ pub fn authenticate<A>(
 /// # Errors
 /// `invalid_client`, with the same text and the same work for every reason.
 pub fn authenticate_session(id: &ClientId, secret: &Secret, store: &dyn ClientStore, now: UnixTime) -> Result<Arc<Client>, Refusal> {
+    by_secret(id, secret, store, now).map(|(client, _)| client)
+}
+
+fn by_secret(id: &ClientId, secret: &Secret, store: &dyn ClientStore, now: UnixTime) -> Result<(Arc<Client>, CredentialId), Refusal> {
     let client = store.client(id);
     let presented = SecretDigest::of(secret);
     // Whatever is missing is compared all the same: each request costs one digest and MAX_SECRETS comparisons.
     let secrets = client.as_deref().map(|client| client.secrets.as_slice()).unwrap_or_default();
-    let (mut known, mut valid) = (Choice::from(0), Choice::from(0));
+    let (mut known, mut used) = (Choice::from(0), None);
     for slot in 0..MAX_SECRETS {
         let kept = secrets.get(slot);
         let equal = kept.map_or(&SecretDigest::ABSENT, |secret| &secret.digest).ct_eq(&presented) & Choice::from(u8::from(kept.is_some()));
         known |= equal;
-        valid |= equal & Choice::from(u8::from(kept.is_some_and(|secret| secret.is_valid_at(now))));
+        let live = kept.map(CredentialRef::Secret).filter(|secret| client.as_deref().is_some_and(|client| client.is_live(*secret, now)));
+        // Which of its own secrets a client used is nothing to hide from it.
+        used = live.filter(|_| bool::from(equal)).or(used);
     }
-    let reason = match client {
-        None => Reason::UnknownClient,
-        Some(client) if bool::from(valid) => match (client.status, client.token_endpoint_auth_method) {
+    let reason = match (&client, used) {
+        (None, _) => Reason::UnknownClient,
+        (Some(client), Some(used)) => match (client.status, client.token_endpoint_auth_method) {
             (_, AuthMethod::PrivateKeyJwt) => Reason::WrongAuthMethod,
             (Status::Active, _) if !client.is_valid_at(now) => Reason::ClientNotValidNow,
-            (Status::Active, AuthMethod::ClientSecretPost) => return Ok(client),
+            (Status::Active, AuthMethod::ClientSecretPost) => {
+                store.used(client, used, now);
+                return Ok((client.clone(), used.id()));
+            }
             (Status::Suspended, _) => Reason::SuspendedClient,
             (Status::Blocked, _) => Reason::BlockedClient,
         },
-        Some(client) if client.token_endpoint_auth_method != AuthMethod::ClientSecretPost => Reason::WrongAuthMethod,
-        Some(_) if bool::from(known) => Reason::SecretNotValidNow,
-        Some(_) => Reason::WrongSecret,
+        (Some(client), None) if client.token_endpoint_auth_method != AuthMethod::ClientSecretPost => Reason::WrongAuthMethod,
+        (Some(_), None) if bool::from(known) => Reason::SecretNotValidNow,
+        (Some(_), None) => Reason::WrongSecret,
     };
     Err(Refusal::invalid_client(reason))
 }

@@ -3,8 +3,10 @@
 mod assertion;
 mod attributes;
 mod authenticate;
+mod credential;
 mod nonce;
 mod replay;
+mod rotation;
 mod secret;
 
 use std::collections::BTreeSet;
@@ -13,19 +15,22 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixTime;
-use crate::jose::Jwk;
 use crate::oauth::{ClientId, ResourceServerId, RoleName, ScopeSet};
 
 pub use assertion::Assertions;
 pub use attributes::{AttributeName, AttributeValue, Attributes, MAX_ATTRIBUTES};
 pub use authenticate::{AuthenticatedClient, Channel, authenticate, authenticate_session};
+pub use credential::{ClientKey, CredentialId, CredentialRef};
+pub use rotation::{
+    CredentialStore, CredentialWish, Initiator, NewCredential, Retire, Rotated, Rotation, RotationError, RotationFailure, RotationRule,
+};
 pub use secret::{ClientSecret, MAX_SECRETS, SecretDigest, SecretEntropy};
 
 /// Keys a client can have at once.
 pub const MAX_KEYS: usize = 4;
 
 /// A registered client. Member names are those of RFC 7591 section 2 where it has one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
     /// The identifier, unique in the registry.
     pub client_id: ClientId,
@@ -54,7 +59,9 @@ pub struct Client {
     /// Its live and coming secrets, at most [`MAX_SECRETS`].
     pub secrets: Vec<ClientSecret>,
     /// The public keys of its assertions (RFC 7591 `jwks`), at most [`MAX_KEYS`].
-    pub jwks: Vec<Jwk>,
+    pub jwks: Vec<ClientKey>,
+    /// The rotation of its secret or key that is under way.
+    pub rotation: Option<Rotation>,
     /// Whether each of its assertions must be bound to its request by the claim `rqh`.
     pub require_request_binding: bool,
     /// RFC 7591 `software_id`: what runs on the device; may be empty.
@@ -86,6 +93,7 @@ impl Client {
             status: Status::Active,
             secrets: Vec::new(),
             jwks: Vec::new(),
+            rotation: None,
             require_request_binding: false,
             software_id: String::new(),
             software_version: String::new(),
@@ -150,4 +158,7 @@ impl Status {
 pub trait ClientStore: Send + Sync {
     /// The client of that id.
     fn client(&self, id: &ClientId) -> Option<Arc<Client>>;
+
+    /// A client has authenticated by one of its credentials. Never waits for a disk; unless a store says otherwise nothing is kept.
+    fn used(&self, _client: &Client, _credential: CredentialRef<'_>, _now: UnixTime) {}
 }

@@ -32,6 +32,11 @@ impl SecretDigest {
         work::count(|done| &mut done.digests);
         Self(Sha256::digest(secret.expose()).into())
     }
+
+    /// What a secret is told from the client's other one by.
+    pub(super) fn prefix(&self) -> [u8; 8] {
+        self.0.first_chunk().copied().unwrap_or_default()
+    }
 }
 
 impl ConstantTimeEq for SecretDigest {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clients::Retire;
+
 /// The configuration, as written. Times are seconds and sizes bytes unless a setting says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -21,6 +23,8 @@ pub struct ConfigFile {
     pub max_payload: usize,
     /// `[token]`
     pub token: TokenSection,
+    /// `[credential]`
+    pub credential: CredentialSection,
     /// `[keys]`
     pub keys: KeysSection,
     /// `[broker]`
@@ -42,6 +46,7 @@ impl Default for ConfigFile {
             topic_prefix: "oauth2/v1".into(),
             max_payload: 8_192,
             token: TokenSection::default(),
+            credential: CredentialSection::default(),
             keys: KeysSection::default(),
             broker: BrokerSection::default(),
             embedded_broker: EmbeddedBrokerSection::default(),
@@ -66,6 +71,22 @@ pub struct TokenSection {
 impl Default for TokenSection {
     fn default() -> Self {
         Self { lifetime: 300, max_lifetime: 3_600, replay_capacity: 65_536 }
+    }
+}
+
+/// `[credential]`: the rotation of clients' secrets and keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct CredentialSection {
+    /// Seconds for which the old secret or key serves beside the new one.
+    pub overlap: u32,
+    /// What else ends the old one.
+    pub retire: Retire,
+}
+
+impl Default for CredentialSection {
+    fn default() -> Self {
+        Self { overlap: 7 * 86_400, retire: Retire::FirstUse }
     }
 }
 
@@ -187,11 +208,13 @@ impl Default for EmbeddedBrokerSection {
 pub struct RegistrySection {
     /// Bytes of the page cache.
     pub cache_capacity: u64,
+    /// Seconds between two writes of when credentials were last used; 0 for one at the end alone.
+    pub last_used_interval: u32,
 }
 
 impl Default for RegistrySection {
     fn default() -> Self {
-        Self { cache_capacity: 8 * 1_024 * 1_024 }
+        Self { cache_capacity: 8 * 1_024 * 1_024, last_used_interval: 3_600 }
     }
 }
 

@@ -9,6 +9,7 @@ mod validate;
 
 use std::path::{Path, PathBuf};
 
+use crate::clients::RotationRule;
 use crate::endpoint::Settings;
 use crate::mqtt::Topics;
 use crate::oauth::Secret;
@@ -99,6 +100,12 @@ impl Config {
     #[must_use]
     pub fn topics(&self) -> &Topics {
         &self.topics
+    }
+
+    /// How clients' credentials are rotated.
+    #[must_use]
+    pub fn rotation_rule(&self) -> RotationRule {
+        RotationRule { overlap: self.file.credential.overlap, retire: self.file.credential.retire }
     }
 
     /// What the engine needs to know.

@@ -70,6 +70,8 @@ impl<'a> Validator<'a> {
             self.fault("log.level", format!("`log.level` must be one of {}", LEVELS.join(", ")));
         }
         self.range("registry.cache-capacity", file.registry.cache_capacity, 1_048_576..=1_073_741_824, "bytes");
+        self.range("registry.last-used-interval", file.registry.last_used_interval, 0..=MAX_LIFETIME, "seconds");
+        self.range("credential.overlap", file.credential.overlap, 0..=MAX_INTERVAL, "seconds");
     }
 
     fn token(&mut self) {

@@ -2,6 +2,7 @@
 
 mod keys;
 pub mod log;
+mod usage;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -108,6 +109,8 @@ pub struct Daemon {
     stopping: watch::Sender<bool>,
     control: JoinHandle<()>,
     rotation: JoinHandle<()>,
+    usage: JoinHandle<()>,
+    registry: Arc<Registry>,
 }
 
 impl Daemon {
@@ -179,10 +182,12 @@ impl Daemon {
         let keys_changed = Arc::new(Notify::new());
         keys.serve(install(engine, links.clone(), keys_changed.clone()))?;
         let rotation = tokio::spawn(keys::rotate(keys.clone(), keys_changed));
-        let administrator = Arc::new(Administrator::new(registry, keys, Box::new(move || status.read()), on_change));
+        let usage = tokio::spawn(usage::keep(registry.clone(), config.file.registry.last_used_interval));
+        let administrator = Administrator::new(registry.clone(), keys, Box::new(move || status.read()), on_change);
+        let administrator = Arc::new(administrator.rotating_by(config.rotation_rule()));
         let (stopping, shutdown) = watch::channel(false);
         let control = tokio::spawn(socket.serve(administrator.clone(), shutdown));
-        Ok(Self { links, administrator, stopping, control, rotation })
+        Ok(Self { links, administrator, stopping, control, rotation, usage, registry })
     }
 
     /// The addresses on which the embedded broker listens; empty without it.
@@ -206,6 +211,7 @@ impl Daemon {
         // Fails only if the control task has ended already.
         let _ = self.stopping.send(true);
         self.rotation.abort();
+        self.usage.abort();
         let link = locked(&self.links.broker).take();
         if let Some(link) = link {
             link.stop().await;
@@ -220,6 +226,7 @@ impl Daemon {
         if tokio::time::timeout(Duration::from_secs(5), self.control).await.is_err() {
             warn!("an operator's command is still running; stopping all the same");
         }
+        usage::keep_once(self.registry).await;
         info!("stopped");
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::{Decision, Engine, EnvelopeFault, Reply, Request, Settings};
-use crate::clients::{Assertions, AuthMethod, Channel, Client, ClientSecret, ClientStore, Status};
+use crate::clients::{Assertions, AuthMethod, Channel, Client, ClientKey, ClientSecret, ClientStore, Status};
 use crate::clock::UnixTime;
 use crate::jose::{self, KeyRing, SigningKey, decode_unverified};
 use crate::oauth::{self, ClientId, ErrorCode, Format, Reason, Secret};
@@ -61,7 +61,7 @@ fn engine() -> (Engine, String) {
         let record = Arc::make_mut(&mut signer);
         record.token_endpoint_auth_method = AuthMethod::PrivateKeyJwt;
         record.secrets.clear();
-        record.jwks.push(SigningKey::from_seed(&Zeroizing::new([8; 32])).public().clone());
+        record.jwks.push(ClientKey::new(SigningKey::from_seed(&Zeroizing::new([8; 32])).public().clone(), NOW));
         (id, signer)
     };
     let clients = [

@@ -86,6 +86,8 @@ reasons! {
     WrongSecret = "wrong_secret";
     /// The secret is the client's, but outside its period of validity.
     SecretNotValidNow = "secret_not_valid_now";
+    /// The signature is of one of the client's keys, but outside its period of validity.
+    KeyNotValidNow = "key_not_valid_now";
     /// The client is suspended.
     SuspendedClient = "suspended_client";
     /// The client is blocked.

@@ -53,8 +53,8 @@ pub(super) enum Effect {
 type Outcome = Result<(), RegistryError>;
 
 struct Change {
-    write: Write,
-    effect: Effect,
+    writes: Vec<Write>,
+    effect: Option<Effect>,
     answer: SyncSender<Outcome>,
 }
 
@@ -134,11 +134,36 @@ impl Committer {
         let (value, outcome) = {
             let mut queue = self.shared.lock();
             let (write, effect, value) = prepare(&Staged { memory: &self.shared.memory, queue: &queue })?;
-            (value, self.submit(&mut queue, write, effect))
+            (value, self.submit(&mut queue, vec![write], Some(effect)))
         };
-        self.shared.wake.notify_one();
-        outcome.recv().unwrap_or_else(|_| Err(RegistryError::Stopped { path: self.path.clone() }))?;
+        self.wait(&outcome)?;
         Ok(value)
+    }
+
+    /// Writes what no reader of memory sees.
+    pub(super) fn write(&self, writes: Vec<Write>) -> Result<(), RegistryError> {
+        let outcome = self.submit(&mut self.shared.lock(), writes, None);
+        self.wait(&outcome)
+    }
+
+    /// Like [`Self::change`], without waiting for the disk; `None` for nothing to do.
+    pub(super) fn queue(
+        &self,
+        prepare: impl FnOnce(&Staged<'_>) -> Option<Result<(Write, Effect), RegistryError>>,
+    ) -> Result<(), RegistryError> {
+        let mut queue = self.shared.lock();
+        let Some(prepared) = prepare(&Staged { memory: &self.shared.memory, queue: &queue }) else { return Ok(()) };
+        let (write, effect) = prepared?;
+        // Whoever waits for nothing is told nothing.
+        drop(self.submit(&mut queue, vec![write], Some(effect)));
+        drop(queue);
+        self.shared.wake.notify_one();
+        Ok(())
+    }
+
+    fn wait(&self, outcome: &Receiver<Outcome>) -> Result<(), RegistryError> {
+        self.shared.wake.notify_one();
+        outcome.recv().unwrap_or_else(|_| Err(RegistryError::Stopped { path: self.path.clone() }))
     }
 
     /// How many changes wait for the thread.
@@ -147,15 +172,16 @@ impl Committer {
         self.shared.lock().changes.len()
     }
 
-    fn submit(&self, queue: &mut Queue, write: Write, effect: Effect) -> Receiver<Outcome> {
+    fn submit(&self, queue: &mut Queue, writes: Vec<Write>, effect: Option<Effect>) -> Receiver<Outcome> {
         let (answer, outcome) = sync_channel(1);
         // On a closed queue the answer's sender is dropped here, which reads as the end of the registry.
         if !queue.closed {
             match effect.clone() {
-                Effect::Client(id, client) => drop(queue.clients.insert(id, client)),
-                Effect::Policy(policy) => queue.policy = Some(policy),
+                Some(Effect::Client(id, client)) => drop(queue.clients.insert(id, client)),
+                Some(Effect::Policy(policy)) => queue.policy = Some(policy),
+                None => {}
             }
-            queue.changes.push(Change { write, effect, answer });
+            queue.changes.push(Change { writes, effect, answer });
         }
         outcome
     }
@@ -198,8 +224,8 @@ fn run(mut store: Store, shared: &Shared) {
         let mut effects = Vec::with_capacity(batch.len());
         let mut answers = Vec::with_capacity(batch.len());
         for change in batch {
-            writes.push(change.write);
-            effects.push(change.effect);
+            writes.extend(change.writes);
+            effects.extend(change.effect);
             answers.push(change.answer);
         }
         let outcome = store.commit(&writes);

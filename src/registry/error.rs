@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::clients::RotationError;
+
 /// A failure of the registry or of the signing keys.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RegistryError {
@@ -42,6 +44,20 @@ pub enum RegistryError {
         id: String,
         /// The rule.
         reason: Cow<'static, str>,
+    },
+    /// The credentials of a client are not rotated.
+    #[error("client {id}: {error}")]
+    NotRotated {
+        /// The client.
+        id: String,
+        /// Why.
+        error: RotationError,
+    },
+    /// The operating system gave no random bytes.
+    #[error("the system gave no random bytes: {reason}")]
+    NoRandomness {
+        /// What it said.
+        reason: String,
     },
     /// A record was written by a later version of the gateway.
     #[error(
@@ -151,6 +167,8 @@ impl RegistryError {
             Self::AlreadyExists { .. } => "already_exists",
             Self::NotFound { .. } => "not_found",
             Self::Invalid { .. } => "invalid",
+            Self::NotRotated { .. } => "not_rotated",
+            Self::NoRandomness { .. } => "no_randomness",
             Self::NewerVersion { .. } => "newer_version",
             Self::Malformed { .. } => "malformed_record",
             Self::Corrupt { .. } => "corrupt",

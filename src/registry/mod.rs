@@ -4,6 +4,7 @@
 
 mod ballast;
 mod committer;
+mod credentials;
 mod directory;
 mod error;
 mod keys;
@@ -11,6 +12,7 @@ mod policies;
 mod records;
 mod rules;
 mod store;
+mod usage;
 
 #[cfg(test)]
 mod tests;
@@ -21,14 +23,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::SystemTime;
 
-use crate::clients::{Client, ClientStore};
+use crate::clients::Client;
 use crate::clock::UnixTime;
 use crate::oauth::ClientId;
 use crate::policy::{Policy, PolicyStore, ResourceServer, Role, Scope};
 
 use committer::{Committer, Effect, Memory};
+use credentials::Confirmations;
 use records::{Meta, Record};
 use store::{Store, Sync, Write};
+use usage::{LastUsed, Usage};
 
 pub use error::RegistryError;
 pub use keys::{Install, KeyInfo, KeyOptions, KeyStore, MasterKey};
@@ -46,6 +50,8 @@ pub struct RegistryOptions {
 pub struct Registry {
     memory: Arc<Memory>,
     committer: Committer,
+    confirmations: Confirmations,
+    usage: Usage,
     rule: OnceLock<ClientRule>,
 }
 
@@ -74,9 +80,10 @@ impl Registry {
             scopes: load::<Scope>(&store)?.into_iter().map(|scope| (scope.name.clone(), Arc::new(scope))).collect(),
             roles: load::<Role>(&store)?.into_iter().map(|role| (role.name.clone(), Arc::new(role))).collect(),
         };
+        let usage = Usage::new(load::<LastUsed>(&store)?);
         let memory = Arc::new(Memory { clients: RwLock::new(clients), policy: RwLock::new(Arc::new(policy)) });
         let committer = Committer::start(store, memory.clone()).map_err(RegistryError::io("start the thread of", &options.directory))?;
-        Ok(Arc::new(Self { memory, committer, rule: OnceLock::new() }))
+        Ok(Arc::new(Self { memory, committer, confirmations: Confirmations::default(), usage, rule: OnceLock::new() }))
     }
 
     /// Sets a rule that changes keep from now on, beside the registry's own. The first one set stays.
@@ -88,7 +95,8 @@ impl Registry {
     /// Every client, sorted by id.
     #[must_use]
     pub fn clients(&self) -> Vec<Arc<Client>> {
-        let mut clients: Vec<_> = self.memory.clients.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let clients: Vec<_> = self.memory.clients.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let mut clients: Vec<_> = clients.into_iter().map(|client| self.confirmations.apply(client)).collect();
         clients.sort_unstable_by(|a, b| a.client_id.cmp(&b.client_id));
         clients
     }
@@ -207,12 +215,6 @@ impl Registry {
             rules::check_rule(self.rule.get(), &*role, &rules::smallest_client(&role.scope.iter().collect::<Vec<_>>(), &policy)?, &policy)?;
             Ok((write(&*role)?, Effect::Policy(Arc::new(policy)), role))
         })
-    }
-}
-
-impl ClientStore for Registry {
-    fn client(&self, id: &ClientId) -> Option<Arc<Client>> {
-        self.memory.client(id)
     }
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 
 use super::error::RegistryError;
-use crate::clients::{Attributes, AuthMethod, Client, ClientSecret, SecretDigest, Status};
+use crate::clients::{Attributes, AuthMethod, Client, ClientKey, ClientSecret, Rotation, SecretDigest, Status};
 use crate::clock::UnixTime;
 use crate::jose::{Algorithm, Jwk};
 use crate::oauth::{RoleName, ScopeToken};
@@ -31,10 +31,11 @@ pub(super) enum Tree {
     Scopes,
     Roles,
     Clients,
+    LastUsed,
 }
 
 impl Tree {
-    pub(super) const ALL: [Tree; 5] = [Tree::Meta, Tree::ResourceServers, Tree::Scopes, Tree::Roles, Tree::Clients];
+    pub(super) const ALL: [Tree; 6] = [Tree::Meta, Tree::ResourceServers, Tree::Scopes, Tree::Roles, Tree::Clients, Tree::LastUsed];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -43,6 +44,7 @@ impl Tree {
             Self::Scopes => "scopes",
             Self::Roles => "roles",
             Self::Clients => "clients",
+            Self::LastUsed => "last_used",
         }
     }
 }
@@ -152,6 +154,8 @@ pub(super) struct ClientV1 {
     not_before: Option<UnixTime>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires_at: Option<UnixTime>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rotation: Option<Rotation>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -173,10 +177,19 @@ struct KeyV1 {
     /// x and y.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     p256: Option<ByteArray<64>>,
+    /// Without it, as old as the client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    created_at: Option<UnixTime>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    not_before: Option<UnixTime>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires_at: Option<UnixTime>,
 }
 
-impl From<&Jwk> for KeyV1 {
-    fn from(key: &Jwk) -> Self {
+impl KeyV1 {
+    fn new(client: &Client, key: &ClientKey) -> Self {
+        let created_at = Some(key.created_at).filter(|created_at| *created_at != client.created_at);
+        let (not_before, expires_at, key) = (key.not_before, key.expires_at, &key.jwk);
         let (ed25519, p256) = match key.y() {
             None => (Some(ByteArray::new(*key.x())), None),
             Some(y) => {
@@ -187,13 +200,12 @@ impl From<&Jwk> for KeyV1 {
                 (None, Some(ByteArray::new(point)))
             }
         };
-        Self { kid: key.kid().to_owned(), ed25519, p256 }
+        Self { kid: key.kid().to_owned(), ed25519, p256, created_at, not_before, expires_at }
     }
-}
 
-impl KeyV1 {
-    fn into_jwk(self) -> Option<Jwk> {
-        let key = match (self.ed25519, self.p256) {
+    fn into_key(self, client_created_at: UnixTime) -> Option<ClientKey> {
+        let created_at = self.created_at.unwrap_or(client_created_at);
+        let jwk = match (self.ed25519, self.p256) {
             (Some(x), None) => Jwk::ed25519(&x),
             (None, Some(point)) => {
                 let (x, y) = point.split_at(32);
@@ -201,7 +213,7 @@ impl KeyV1 {
             }
             _ => return None,
         };
-        Some(key.with_kid(self.kid))
+        Some(ClientKey { jwk: jwk.with_kid(self.kid), created_at, not_before: self.not_before, expires_at: self.expires_at })
     }
 }
 
@@ -227,7 +239,7 @@ impl Record for Client {
             scope: self.scope.iter().cloned().collect(),
             status: self.status,
             secrets: self.secrets.iter().map(secret).collect(),
-            keys: self.jwks.iter().map(KeyV1::from).collect(),
+            keys: self.jwks.iter().map(|key| KeyV1::new(self, key)).collect(),
             require_request_binding: self.require_request_binding,
             software_id: self.software_id.clone(),
             software_version: self.software_version.clone(),
@@ -240,6 +252,7 @@ impl Record for Client {
             max_token_lifetime: self.max_token_lifetime,
             not_before: self.not_before,
             expires_at: self.expires_at,
+            rotation: self.rotation.clone(),
         }
     }
 
@@ -257,7 +270,7 @@ impl Record for Client {
             scope: stored.scope.into_iter().collect(),
             status: stored.status,
             secrets: stored.secrets.into_iter().map(secret).collect(),
-            jwks: stored.keys.into_iter().map(KeyV1::into_jwk).collect::<Option<_>>()?,
+            jwks: stored.keys.into_iter().map(|key| key.into_key(stored.created_at)).collect::<Option<_>>()?,
             require_request_binding: stored.require_request_binding,
             software_id: stored.software_id,
             software_version: stored.software_version,
@@ -270,6 +283,7 @@ impl Record for Client {
             max_token_lifetime: stored.max_token_lifetime,
             not_before: stored.not_before,
             expires_at: stored.expires_at,
+            rotation: stored.rotation,
         })
     }
 }

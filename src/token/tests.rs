@@ -144,7 +144,7 @@ fn the_largest_size_is_that_of_the_token() {
                 let client = Client {
                     token_endpoint_auth_method: AuthMethod::PrivateKeyJwt,
                     scope: "s".parse().unwrap(),
-                    jwks: vec![ed25519.public().clone(), p256.public().clone()],
+                    jwks: [&ed25519, &p256].map(|key| crate::clients::ClientKey::new(key.public().clone(), NOW)).to_vec(),
                     ..Client::new("dev1".parse().unwrap(), NOW)
                 };
                 let permissions = policy.largest_claims(&client, &server).unwrap();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use credgate::clients::{Assertions, AuthMethod, Channel, Client, ClientSecret, ClientStore, SecretDigest};
+use credgate::clients::{Assertions, AuthMethod, Channel, Client, ClientKey, ClientSecret, ClientStore, SecretDigest};
 use credgate::clock::UnixTime;
 use credgate::endpoint::{Engine, Request, Settings};
 use credgate::jose::cose::{self, Sign1, Typ};
@@ -37,7 +37,7 @@ impl ClientStore for Example {
             token_endpoint_auth_method: AuthMethod::PrivateKeyJwt,
             scope: "telemetry:write meter:use".parse().unwrap(),
             secrets: Vec::new(),
-            jwks: vec![serde_json::from_str(&blocks("docs/protocol.md", SECOND_EXAMPLE, "json")[0]).unwrap()],
+            jwks: vec![ClientKey::new(serde_json::from_str(&blocks("docs/protocol.md", SECOND_EXAMPLE, "json")[0]).unwrap(), NOW)],
             ..client.clone()
         };
         [client, key].into_iter().find(|client| *id == client.client_id).map(Arc::new)

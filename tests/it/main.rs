@@ -11,6 +11,7 @@
 
 mod architecture;
 mod assertions;
+mod credentials;
 mod cwt;
 mod device;
 mod devices;

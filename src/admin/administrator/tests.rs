@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
+use crate::admin::ClientDocument;
 use crate::clients::authenticate_session;
 use crate::jose::{KeyState, KeyType, RotationRules};
 use crate::oauth::Secret;

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::clients::ClientKey;
 use crate::clients::secret::work::{self, Work};
 use crate::jose::SigningKey;
 
@@ -29,7 +30,7 @@ fn key(seed: u8) -> SigningKey {
 fn store(change: impl FnOnce(&mut Client)) -> One {
     let mut client = Client {
         token_endpoint_auth_method: AuthMethod::PrivateKeyJwt,
-        jwks: vec![key(1).public().clone(), key(2).public().clone()],
+        jwks: [key(1), key(2)].map(|key| ClientKey::new(key.public().clone(), NOW)).to_vec(),
         ..Client::new("dev1".parse().unwrap(), NOW)
     };
     change(&mut client);
@@ -84,6 +85,7 @@ fn outcome_for(
     request: Option<&RequestDigest>,
     now: UnixTime,
 ) -> Result<(), (Reason, String)> {
+    let request = request.map(|request| (request, false));
     assertions.authenticate(&"dev1".parse().unwrap(), assertion, request, store, now).map(|_| ()).map_err(|fault| match fault {
         Fault::Refused(refusal) => (refusal.reason(), format!("{:?} {}", refusal.code(), refusal.description())),
         Fault::UseNonce(reason) => (reason, "use_nonce".into()),
@@ -226,6 +228,12 @@ fn deny_with_one_text_and_the_same_work() {
         // A stranger without the key does not learn the status either, and neither does the log.
         (store(|client| client.status = Status::Blocked), jwt(&header(), &claims(), &key(9)), Reason::WrongSignature),
         (store(|client| client.expires_at = Some(NOW)), jwt(&header(), &claims(), &key(1)), Reason::ClientNotValidNow),
+        (store(|client| client.jwks[0].expires_at = Some(NOW)), jwt(&header(), &claims(), &key(1)), Reason::KeyNotValidNow),
+        (
+            store(|client| client.jwks[0].not_before = Some(NOW.saturating_add(1))),
+            jwt(&header(), &claims(), &key(1)),
+            Reason::KeyNotValidNow,
+        ),
     ];
     for (store, assertion, reason) in cases {
         let done = work::of(|| {
@@ -248,6 +256,7 @@ fn deny_with_one_text_and_the_same_work() {
         (store(|client| client.client_id = "other".parse().unwrap()), 1),
         (store(|client| client.jwks.truncate(1)), 9),
         (store(|client| client.status = Status::Blocked), 1),
+        (store(|client| client.jwks[0].expires_at = Some(NOW)), 1),
     ] {
         let done = work::of(|| drop(outcome(&assertions(), &store, &jwt(&without, &claims(), &key(seed)), NOW)));
         assert_eq!(done.verifications, 4);
@@ -265,7 +274,7 @@ fn decoys_are_keys_like_any_other_and_of_every_kind() {
 #[test]
 fn a_client_may_sign_by_es256() {
     let p256 = SigningKey::from_p256_scalar(&Zeroizing::new([3; 32])).unwrap();
-    let both = || store(|client| client.jwks.push(p256.public().clone()));
+    let both = || store(|client| client.jwks.push(ClientKey::new(p256.public().clone(), NOW)));
     for header in [json!({"alg": "ES256", "kid": p256.kid()}), json!({"alg": "ES256"})] {
         assert_eq!(outcome(&assertions(), &both(), &jwt(&header, &claims(), &p256), NOW), Ok(()), "{header}");
     }
@@ -439,7 +448,7 @@ mod cose_assertions {
         assert_eq!(told(&assertions, &members()), Ok(()));
         assert_eq!(told(&assertions, &members()), Err(Reason::ReplayedAssertion));
         let p256 = SigningKey::from_p256_scalar(&Zeroizing::new([3; 32])).unwrap();
-        let both = store(|client| client.jwks.push(p256.public().clone()));
+        let both = store(|client| client.jwks.push(ClientKey::new(p256.public().clone(), NOW)));
         let typ = Typ::Name("application/cwt".into());
         assert_eq!(outcome(&assertions, &both, &signed(&typ, &with(7, Some(Cbor::Bytes(vec![8]))), &p256), NOW), Ok(()));
         let tagged = sign1(Algorithm::EdDsa, &Typ::CWT, true, &serde_cbor::to_vec(&with(7, Some(Cbor::Bytes(vec![9])))).unwrap(), &key(1));

@@ -23,6 +23,8 @@ pub const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jw
 pub trait Ask: Sized {
     /// The operation.
     const OPERATION: Operation;
+    /// Whether an assertion must be bound to the request: whoever carries it must not be able to ask for something else with it.
+    const MUST_BE_BOUND: bool = false;
 
     /// Reads it.
     ///

@@ -1,6 +1,6 @@
 //! Version 1 of each record, byte for byte. A registry in the field holds these bytes: a change here needs a new version.
 
-use crate::clients::AuthMethod;
+use crate::clients::{AuthMethod, ClientKey, CredentialRef, Initiator, Retire, Rotation};
 use crate::policy::Dialect;
 
 use super::records::{Meta, Record, decode, encode};
@@ -69,7 +69,7 @@ fn version_1_of_a_role() {
 fn version_1_of_a_client_with_a_key() {
     let mut record = Client { token_endpoint_auth_method: AuthMethod::PrivateKeyJwt, require_request_binding: true, ..client("dev-1") };
     record.secrets.clear();
-    record.jwks = vec![crate::jose::Jwk::ed25519(&[7; 32]).with_kid("k1".to_owned())];
+    record.jwks = vec![ClientKey::new(crate::jose::Jwk::ed25519(&[7; 32]).with_kid("k1".to_owned()), NOW)];
     check(
         record,
         "8201ab6b636c69656e745f6e616d656650756d702037781a746f6b656e5f656e64706f696e745f617574685f6d6574686f646f70726976\
@@ -84,7 +84,7 @@ fn version_1_of_a_client_with_a_key() {
 fn version_1_of_a_client_with_a_p256_key() {
     let mut record = Client { token_endpoint_auth_method: AuthMethod::PrivateKeyJwt, ..client("dev-1") };
     record.secrets.clear();
-    record.jwks = vec![crate::jose::Jwk::p256(&[7; 32], &[8; 32]).with_kid("k1".to_owned())];
+    record.jwks = vec![ClientKey::new(crate::jose::Jwk::p256(&[7; 32], &[8; 32]).with_kid("k1".to_owned()), NOW)];
     check(
         record,
         "8201aa6b636c69656e745f6e616d656650756d702037781a746f6b656e5f656e64706f696e745f617574685f6d6574686f646f70726976\
@@ -92,6 +92,50 @@ fn version_1_of_a_client_with_a_p256_key() {
          64703235365840070707070707070707070707070707070707070707070707070707070707070708080808080808080808080808080808\
          080808080808080808080808080808086b736f6674776172655f69646470756d7070736f6674776172655f76657273696f6e63312e326a\
          637265617465645f61741a6b0362b06a757064617465645f61741a6b0362b0",
+    );
+}
+
+#[test]
+fn version_1_of_a_client_with_keys_in_rotation() {
+    let mut record = Client { token_endpoint_auth_method: AuthMethod::PrivateKeyJwt, ..Client::new(id("d"), NOW) };
+    let key = |byte: u8, kid: &str| crate::jose::Jwk::ed25519(&[byte; 32]).with_kid(kid.to_owned());
+    let later = NOW.saturating_add(1);
+    record.jwks = vec![
+        ClientKey::new(key(7, "k1"), NOW),
+        ClientKey {
+            not_before: Some(UnixTime::from_secs(1)),
+            expires_at: Some(UnixTime::from_secs(2)),
+            ..ClientKey::new(key(8, "k2"), later)
+        },
+    ];
+    record.rotation = Some(Rotation {
+        started_at: later,
+        ends_at: later.saturating_add(60),
+        retire: Retire::End,
+        started_by: Initiator::Client,
+        replaces: vec!["k1".to_owned()],
+        used_at: Some(later),
+    });
+    check(
+        record,
+        "8201ab6b636c69656e745f6e616d6560781a746f6b656e5f656e64706f696e745f617574685f6d6574686f646f707269766174655f6b65\
+         795f6a77746573636f7065806673746174757366616374697665677365637265747380646b65797382a2636b6964626b31676564323535\
+         313958200707070707070707070707070707070707070707070707070707070707070707a5636b6964626b326765643235353139582008\
+         080808080808080808080808080808080808080808080808080808080808086a637265617465645f61741a6b0362b16a6e6f745f626566\
+         6f7265016a657870697265735f6174026b736f6674776172655f69646070736f6674776172655f76657273696f6e606a63726561746564\
+         5f61741a6b0362b06a757064617465645f61741a6b0362b068726f746174696f6ea66a737461727465645f61741a6b0362b167656e6473\
+         5f61741a6b0362ed6672657469726563656e646a737461727465645f627966636c69656e74687265706c6163657381626b316775736564\
+         5f61741a6b0362b1",
+    );
+}
+
+#[test]
+fn version_1_of_last_uses() {
+    let (first, second) = (&client("d").secrets[0], ClientSecret::generate(&Zeroizing::new([8; 32]), NOW).0);
+    let name = |secret| CredentialRef::Secret(secret).id();
+    check(
+        LastUsed { client_id: id("d"), times: vec![(name(first), NOW), (name(&second), UnixTime::from_secs(1))] },
+        "8201a16475736564828248dc4bf80c77473d131a6b0362b08248ce9ec58122164c8201",
     );
 }
 

@@ -1,6 +1,7 @@
 #![expect(clippy::arithmetic_side_effects, reason = "tests count small numbers")]
 
 mod changes;
+mod credentials;
 mod damage;
 mod durability;
 mod format;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::clients::{ClientSecret, MAX_SECRETS, Status};
+use crate::clients::{ClientSecret, ClientStore as _, MAX_SECRETS, Status};
 
 const NOW: UnixTime = UnixTime::from_secs(1_795_383_984);
 

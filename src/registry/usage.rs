@@ -1,0 +1,135 @@
+//! When credentials were last used, kept in memory and written now and then: a request never waits for it, and a power cut may lose some.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use super::error::RegistryError;
+use super::records::{Record, Tree, encode};
+use super::store::Write;
+use crate::clients::{CredentialId, MAX_KEYS, MAX_SECRETS};
+use crate::clock::UnixTime;
+use crate::oauth::ClientId;
+
+/// Credentials of one client that are remembered: all it has, and as many that it had.
+const MAX_CREDENTIALS: usize = 2 * (MAX_KEYS + MAX_SECRETS);
+
+/// When the credentials of one client were last used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LastUsed {
+    pub(super) client_id: ClientId,
+    pub(super) times: Vec<(CredentialId, UnixTime)>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LastUsedV1 {
+    used: Vec<(CredentialId, UnixTime)>,
+}
+
+impl Record for LastUsed {
+    const TREE: Tree = Tree::LastUsed;
+    const KIND: &'static str = "last use";
+    type V1 = LastUsedV1;
+
+    fn name(&self) -> &str {
+        self.client_id.as_str()
+    }
+
+    fn to_v1(&self) -> LastUsedV1 {
+        LastUsedV1 { used: self.times.clone() }
+    }
+
+    fn from_v1(name: &str, stored: LastUsedV1) -> Option<Self> {
+        Some(Self { client_id: name.parse().ok()?, times: stored.used })
+    }
+}
+
+/// The last uses of all credentials. As many entries as there are clients that have authenticated.
+pub(super) struct Usage(Mutex<HashMap<ClientId, Entry>>);
+
+struct Entry {
+    times: Vec<(CredentialId, UnixTime)>,
+    /// Not as it lies on disk.
+    changed: bool,
+}
+
+impl Usage {
+    pub(super) fn new(stored: Vec<LastUsed>) -> Self {
+        let entries = stored.into_iter().map(|last| (last.client_id, Entry { times: last.times, changed: false }));
+        Self(Mutex::new(entries.collect()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ClientId, Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn note(&self, client_id: &ClientId, credential: CredentialId, now: UnixTime) {
+        let mut entries = self.lock();
+        if let Some(entry) = entries.get_mut(client_id) {
+            entry.note(credential, now);
+        } else {
+            entries.insert(client_id.clone(), Entry { times: vec![(credential, now)], changed: true });
+        }
+    }
+
+    pub(super) fn last(&self, client_id: &ClientId, credential: CredentialId) -> Option<UnixTime> {
+        self.lock().get(client_id)?.times.iter().find(|(known, _)| *known == credential).map(|(_, time)| *time)
+    }
+
+    /// What is to be written: at most `most` entries that have changed, and the removal of those whose client is gone. They count as written.
+    pub(super) fn take_changed(&self, most: usize, exists: impl Fn(&ClientId) -> bool) -> Result<Vec<(ClientId, Write)>, RegistryError> {
+        let mut entries = self.lock();
+        let mut writes = Vec::new();
+        let mut gone = Vec::new();
+        for (client_id, entry) in entries.iter_mut() {
+            let exists = exists(client_id);
+            if writes.len() >= most {
+                break;
+            }
+            if exists && !entry.changed {
+                continue;
+            }
+            let value = match exists {
+                true => Some(encode(&LastUsed { client_id: client_id.clone(), times: entry.times.clone() })?),
+                false => None,
+            };
+            entry.changed = false;
+            if !exists {
+                gone.push(client_id.clone());
+            }
+            writes.push((client_id.clone(), Write { tree: Tree::LastUsed, key: client_id.as_str().into(), value }));
+        }
+        for client_id in gone {
+            entries.remove(&client_id);
+        }
+        Ok(writes)
+    }
+
+    /// What could not be written is to be written again.
+    pub(super) fn put_back(&self, client_ids: impl Iterator<Item = ClientId>) {
+        let mut entries = self.lock();
+        for client_id in client_ids {
+            entries.entry(client_id).or_insert(Entry { times: Vec::new(), changed: true }).changed = true;
+        }
+    }
+}
+
+impl Entry {
+    fn note(&mut self, credential: CredentialId, now: UnixTime) {
+        match self.times.iter_mut().find(|(known, _)| *known == credential) {
+            Some((_, time)) if *time >= now => return,
+            Some((_, time)) => *time = now,
+            None => {
+                if self.times.len() >= MAX_CREDENTIALS {
+                    // What was used longest ago is of a credential that is no more.
+                    self.times.sort_unstable_by_key(|(_, time)| std::cmp::Reverse(*time));
+                    self.times.truncate(MAX_CREDENTIALS.saturating_sub(1));
+                }
+                self.times.push((credential, now));
+            }
+        }
+        self.changed = true;
+    }
+}
