@@ -50,11 +50,24 @@ pub(super) enum Effect {
     Policy(Arc<Policy>),
 }
 
+/// What one change comes to: all of it is durable and then in force, or none.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    writes: Vec<Write>,
+    effects: Vec<Effect>,
+}
+
+impl Batch {
+    /// One record and what it does to memory.
+    pub(super) fn of(write: Write, effect: Effect) -> Self {
+        Self { writes: vec![write], effects: vec![effect] }
+    }
+}
+
 type Outcome = Result<(), RegistryError>;
 
 struct Change {
-    writes: Vec<Write>,
-    effect: Option<Effect>,
+    batch: Batch,
     answer: SyncSender<Outcome>,
 }
 
@@ -127,14 +140,11 @@ impl Committer {
     }
 
     /// Makes one change durable. `prepare` checks it and says what to write, what that does to memory, and what to return.
-    pub(super) fn change<T>(
-        &self,
-        prepare: impl FnOnce(&Staged<'_>) -> Result<(Write, Effect, T), RegistryError>,
-    ) -> Result<T, RegistryError> {
+    pub(super) fn change<T>(&self, prepare: impl FnOnce(&Staged<'_>) -> Result<(Batch, T), RegistryError>) -> Result<T, RegistryError> {
         let (value, outcome) = {
             let mut queue = self.shared.lock();
-            let (write, effect, value) = prepare(&Staged { memory: &self.shared.memory, queue: &queue })?;
-            (value, self.submit(&mut queue, vec![write], Some(effect)))
+            let (batch, value) = prepare(&Staged { memory: &self.shared.memory, queue: &queue })?;
+            (value, self.submit(&mut queue, batch))
         };
         self.wait(&outcome)?;
         Ok(value)
@@ -142,20 +152,16 @@ impl Committer {
 
     /// Writes what no reader of memory sees.
     pub(super) fn write(&self, writes: Vec<Write>) -> Result<(), RegistryError> {
-        let outcome = self.submit(&mut self.shared.lock(), writes, None);
+        let outcome = self.submit(&mut self.shared.lock(), Batch { writes, effects: Vec::new() });
         self.wait(&outcome)
     }
 
     /// Like [`Self::change`], without waiting for the disk; `None` for nothing to do.
-    pub(super) fn queue(
-        &self,
-        prepare: impl FnOnce(&Staged<'_>) -> Option<Result<(Write, Effect), RegistryError>>,
-    ) -> Result<(), RegistryError> {
+    pub(super) fn queue(&self, prepare: impl FnOnce(&Staged<'_>) -> Option<Result<Batch, RegistryError>>) -> Result<(), RegistryError> {
         let mut queue = self.shared.lock();
         let Some(prepared) = prepare(&Staged { memory: &self.shared.memory, queue: &queue }) else { return Ok(()) };
-        let (write, effect) = prepared?;
         // Whoever waits for nothing is told nothing.
-        drop(self.submit(&mut queue, vec![write], Some(effect)));
+        drop(self.submit(&mut queue, prepared?));
         drop(queue);
         self.shared.wake.notify_one();
         Ok(())
@@ -172,16 +178,17 @@ impl Committer {
         self.shared.lock().changes.len()
     }
 
-    fn submit(&self, queue: &mut Queue, writes: Vec<Write>, effect: Option<Effect>) -> Receiver<Outcome> {
+    fn submit(&self, queue: &mut Queue, batch: Batch) -> Receiver<Outcome> {
         let (answer, outcome) = sync_channel(1);
         // On a closed queue the answer's sender is dropped here, which reads as the end of the registry.
         if !queue.closed {
-            match effect.clone() {
-                Some(Effect::Client(id, client)) => drop(queue.clients.insert(id, client)),
-                Some(Effect::Policy(policy)) => queue.policy = Some(policy),
-                None => {}
+            for effect in batch.effects.iter().cloned() {
+                match effect {
+                    Effect::Client(id, client) => drop(queue.clients.insert(id, client)),
+                    Effect::Policy(policy) => queue.policy = Some(policy),
+                }
             }
-            queue.changes.push(Change { writes, effect, answer });
+            queue.changes.push(Change { batch, answer });
         }
         outcome
     }
@@ -223,10 +230,10 @@ fn run(mut store: Store, shared: &Shared) {
         let mut writes = Vec::with_capacity(batch.len());
         let mut effects = Vec::with_capacity(batch.len());
         let mut answers = Vec::with_capacity(batch.len());
-        for change in batch {
-            writes.extend(change.writes);
-            effects.extend(change.effect);
-            answers.push(change.answer);
+        for Change { batch, answer } in batch {
+            writes.extend(batch.writes);
+            effects.extend(batch.effects);
+            answers.push(answer);
         }
         let outcome = store.commit(&writes);
         let mut queue = shared.lock();

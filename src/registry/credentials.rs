@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use zeroize::Zeroizing;
 
-use super::committer::Effect;
+use super::committer::{Batch, Effect};
 use super::error::RegistryError;
 use super::{Registry, not_found, put_client, write};
 use crate::clients::{
@@ -70,7 +70,7 @@ impl Registry {
             let mut client = Client::clone(&before);
             client.confirm(now);
             let client = Arc::new(client);
-            Some(write(&*client).map(|write| (write, Effect::Client(id.clone(), Some(client)))))
+            Some(write(&*client).map(|write| Batch::of(write, Effect::Client(id.clone(), Some(client)))))
         });
         match queued {
             Ok(()) => tracing::info!(client_id = id.as_str(), "the new credential is in use"),

@@ -28,7 +28,7 @@ use crate::clock::UnixTime;
 use crate::oauth::ClientId;
 use crate::policy::{Policy, PolicyStore, ResourceServer, Role, Scope};
 
-use committer::{Committer, Effect, Memory};
+use committer::{Batch, Committer, Effect, Memory};
 use credentials::Confirmations;
 use records::{Meta, Record};
 use store::{Store, Sync, Write};
@@ -154,7 +154,7 @@ impl Registry {
         self.committer.change(|staged| {
             let client = staged.client(id).ok_or_else(|| not_found::<Client>(id.as_str()))?;
             let write = Write { tree: Client::TREE, key: id.as_str().into(), value: None };
-            Ok((write, Effect::Client(id.clone(), None), client))
+            Ok((Batch::of(write, Effect::Client(id.clone(), None)), client))
         })
     }
 
@@ -177,7 +177,7 @@ impl Registry {
             }
             rules::check_resource_server(&server)?;
             policy.resource_servers.insert(server.id.clone(), server.clone());
-            Ok((write(&*server)?, Effect::Policy(Arc::new(policy)), server))
+            Ok((Batch::of(write(&*server)?, Effect::Policy(Arc::new(policy))), server))
         })
     }
 
@@ -195,7 +195,7 @@ impl Registry {
             rules::check_scope(&scope, &policy)?;
             policy.scopes.insert(scope.name.clone(), scope.clone());
             rules::check_rule(self.rule.get(), &*scope, &rules::smallest_client(&[&scope.name], &policy)?, &policy)?;
-            Ok((write(&*scope)?, Effect::Policy(Arc::new(policy)), scope))
+            Ok((Batch::of(write(&*scope)?, Effect::Policy(Arc::new(policy))), scope))
         })
     }
 
@@ -213,7 +213,7 @@ impl Registry {
             rules::known_scopes(&role.scope, &policy)?;
             policy.roles.insert(role.name.clone(), role.clone());
             rules::check_rule(self.rule.get(), &*role, &rules::smallest_client(&role.scope.iter().collect::<Vec<_>>(), &policy)?, &policy)?;
-            Ok((write(&*role)?, Effect::Policy(Arc::new(policy)), role))
+            Ok((Batch::of(write(&*role)?, Effect::Policy(Arc::new(policy))), role))
         })
     }
 }
@@ -230,9 +230,9 @@ impl std::fmt::Debug for Registry {
     }
 }
 
-fn put_client(client: Arc<Client>, policy: &Policy) -> Result<(Write, Effect, Arc<Client>), RegistryError> {
+fn put_client(client: Arc<Client>, policy: &Policy) -> Result<(Batch, Arc<Client>), RegistryError> {
     rules::check_client(&client, policy)?;
-    Ok((write(&*client)?, Effect::Client(client.client_id.clone(), Some(client.clone())), client))
+    Ok((Batch::of(write(&*client)?, Effect::Client(client.client_id.clone(), Some(client.clone()))), client))
 }
 
 fn write<R: Record>(record: &R) -> Result<Write, RegistryError> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::committer::{Effect, Staged};
+use super::committer::{Batch, Effect, Staged};
 use super::error::RegistryError;
 use super::records::Record;
 use super::store::Write;
@@ -42,7 +42,7 @@ impl Registry {
                 rules::check_scope(scope, &policy)?;
             }
             check_clients(self.rule.get(), staged, &policy, &*server)?;
-            Ok((write(&*server)?, Effect::Policy(Arc::new(policy)), server))
+            Ok((Batch::of(write(&*server)?, Effect::Policy(Arc::new(policy))), server))
         })
     }
 
@@ -62,7 +62,7 @@ impl Registry {
             policy.scopes.insert(name.clone(), scope.clone());
             rules::check_rule(self.rule.get(), &*scope, &rules::smallest_client(&[name], &policy)?, &policy)?;
             check_clients(self.rule.get(), staged, &policy, &*scope)?;
-            Ok((write(&*scope)?, Effect::Policy(Arc::new(policy)), scope))
+            Ok((Batch::of(write(&*scope)?, Effect::Policy(Arc::new(policy))), scope))
         })
     }
 
@@ -82,7 +82,7 @@ impl Registry {
             policy.roles.insert(name.clone(), role.clone());
             rules::check_rule(self.rule.get(), &*role, &rules::smallest_client(&role.scope.iter().collect::<Vec<_>>(), &policy)?, &policy)?;
             check_clients(self.rule.get(), staged, &policy, &*role)?;
-            Ok((write(&*role)?, Effect::Policy(Arc::new(policy)), role))
+            Ok((Batch::of(write(&*role)?, Effect::Policy(Arc::new(policy))), role))
         })
     }
 
@@ -98,7 +98,7 @@ impl Registry {
             let clients = staged.clients();
             let clients = clients.iter().filter(|client| client.audiences.contains(id)).map(|client| client.client_id.to_string());
             unused(&*server, &[("scope", scopes.collect()), ("client", clients.collect())])?;
-            Ok((erase(&*server), Effect::Policy(Arc::new(policy)), server))
+            Ok((Batch::of(erase(&*server), Effect::Policy(Arc::new(policy))), server))
         })
     }
 
@@ -115,7 +115,7 @@ impl Registry {
             let names = |client: &&Arc<Client>| client.scope.contains(name.as_str()) || client.default_scope.contains(name.as_str());
             let clients = clients.iter().filter(names).map(|client| client.client_id.to_string());
             unused(&*scope, &[("role", roles.collect()), ("client", clients.collect())])?;
-            Ok((erase(&*scope), Effect::Policy(Arc::new(policy)), scope))
+            Ok((Batch::of(erase(&*scope), Effect::Policy(Arc::new(policy))), scope))
         })
     }
 
@@ -130,7 +130,7 @@ impl Registry {
             let clients = staged.clients();
             let clients = clients.iter().filter(|client| client.roles.contains(name)).map(|client| client.client_id.to_string());
             unused(&*role, &[("client", clients.collect())])?;
-            Ok((erase(&*role), Effect::Policy(Arc::new(policy)), role))
+            Ok((Batch::of(erase(&*role), Effect::Policy(Arc::new(policy))), role))
         })
     }
 }
