@@ -5,12 +5,10 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{CliError, Exit};
-use crate::jose::{Algorithm, Jwk};
+use crate::jose::Jwk;
 
 /// Bytes of a file that is read; four keys are far below.
 const MAX_FILE: usize = 65_536;
-/// The members that make a JWK private or secret (RFC 7518 section 6), whatever its kind.
-const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
 /// Reads the keys. None is left out: one that cannot serve is an error.
 pub(super) fn read(path: &Path) -> Result<Vec<Jwk>, CliError> {
@@ -37,26 +35,7 @@ fn parse(content: &[u8]) -> Result<Vec<Jwk>, String> {
     if keys.is_empty() {
         return Err("there is no key in it".into());
     }
-    keys.iter().map(key).collect()
-}
-
-fn key(value: &Value) -> Result<Jwk, String> {
-    if let Some(member) = PRIVATE.iter().find(|member| value.get(**member).is_some()) {
-        return Err(format!("a key has the private member {member}: take it out, and hand a private key to nobody, the gateway included"));
-    }
-    let text = |name: &str| value.get(name).and_then(Value::as_str);
-    if value.get("use").is_some() && text("use") != Some("sig") {
-        return Err("a key has a use other than sig".into());
-    }
-    if value.get("alg").is_some() && !text("alg").is_some_and(|alg| Algorithm::NAMES.contains(&alg)) {
-        return Err(format!("a key has an alg other than {}", Algorithm::NAMES.join(" or ")));
-    }
-    let key: Jwk = serde_json::from_value(value.clone()).map_err(|error| format!("a key cannot be used: {error}"))?;
-    let fits = |alg: &str| Algorithm::from_name(alg).is_some_and(|alg| alg.key_type() == key.key_type());
-    if text("alg").is_some_and(|alg| !fits(alg)) {
-        return Err("a key has an alg for keys of another kind".into());
-    }
-    Ok(key)
+    keys.iter().map(|key| Jwk::offered(key).map_err(|error| format!("a key {error}"))).collect()
 }
 
 #[cfg(test)]

@@ -82,11 +82,13 @@ pub struct CredentialSection {
     pub overlap: u32,
     /// What else ends the old one.
     pub retire: Retire,
+    /// Whether clients may rotate their own credentials.
+    pub self_service: bool,
 }
 
 impl Default for CredentialSection {
     fn default() -> Self {
-        Self { overlap: 7 * 86_400, retire: Retire::FirstUse }
+        Self { overlap: 7 * 86_400, retire: Retire::FirstUse, self_service: true }
     }
 }
 

@@ -146,6 +146,10 @@ impl Daemon {
             "registry is open"
         );
         let engine = Engine::new(config.settings(), registry.clone(), registry.clone(), ring).with_assertions(assertions(&config)?);
+        let engine = match config.file.credential.self_service {
+            true => engine.with_self_service(registry.clone(), config.rotation_rule()),
+            false => engine,
+        };
         let engine = Arc::new(engine);
         let links = Arc::new(Links::default());
         let mut status = StatusSource::new(&config);

@@ -88,7 +88,11 @@ impl Engine {
                 mqtt_request_topic: format!("{prefix}/client/{{client_id}}/{{operation}}/{{format}}"),
                 mqtt_jwks_topic: format!("{prefix}/as/jwks"),
                 mqtt_status_topic: format!("{prefix}/as/status"),
-                mqtt_operations_supported: Operation::ALL.iter().map(|operation| operation.as_str()).collect(),
+                mqtt_operations_supported: Operation::ALL
+                    .iter()
+                    .filter(|operation| self.serves(**operation))
+                    .map(|operation| operation.as_str())
+                    .collect(),
                 mqtt_formats_supported: vec![Format::Json.as_str(), Format::Cbor.as_str()],
                 mqtt_token_types_supported: {
                     let pop = self.assertions.as_ref().map(|_| TokenType::Pop);

@@ -1,5 +1,6 @@
 //! The endpoint: one total function from a request to its answer. An error is an encoded answer, made here and nowhere else.
 
+mod credential;
 mod duplicates;
 mod exchange;
 mod metadata;
@@ -10,7 +11,7 @@ mod token;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::clients::{Assertions, Channel, Client, ClientStore, authenticate_session};
+use crate::clients::{Assertions, Channel, Client, ClientStore, CredentialStore, RotationRule, authenticate_session};
 use crate::clock::UnixTime;
 use crate::jose::KeyRing;
 use crate::jose::cose::Sign1;
@@ -18,6 +19,7 @@ use crate::oauth::{ClientId, Format, Operation, Reason, Refusal, Secret};
 use crate::policy::PolicyStore;
 use crate::token::{Lifetimes, TokenEntropy};
 
+use credential::SelfService;
 use duplicates::Duplicates;
 use exchange::{Done, Exchange, Turns};
 
@@ -92,6 +94,8 @@ pub enum Decision {
     },
     /// A nonce was given out.
     NonceGiven,
+    /// The client got another secret or key beside the one it has.
+    CredentialRotated,
     /// The very same request came again, and got the same answer again.
     Repeated {
         /// Whether that was a token.
@@ -105,7 +109,7 @@ impl Decision {
     /// Whether the answer belongs on the `accepted` topic.
     #[must_use]
     pub fn is_accepted(&self) -> bool {
-        matches!(self, Self::Issued { .. } | Self::NonceGiven | Self::Repeated { accepted: true })
+        matches!(self, Self::Issued { .. } | Self::NonceGiven | Self::CredentialRotated | Self::Repeated { accepted: true })
     }
 }
 
@@ -116,6 +120,7 @@ pub struct Engine {
     policies: Arc<dyn PolicyStore>,
     keys: RwLock<Arc<KeyRing>>,
     assertions: Option<Assertions>,
+    self_service: Option<SelfService>,
     duplicates: Duplicates,
     writing: Turns,
 }
@@ -130,6 +135,7 @@ impl Engine {
             policies,
             keys: RwLock::new(Arc::new(keys)),
             assertions: None,
+            self_service: None,
             duplicates: Duplicates::default(),
             writing: Turns::default(),
         }
@@ -139,6 +145,22 @@ impl Engine {
     #[must_use]
     pub fn with_assertions(self, assertions: Assertions) -> Self {
         Self { assertions: Some(assertions), ..self }
+    }
+
+    /// The same, with clients that rotate their own credentials, by that rule.
+    #[must_use]
+    pub fn with_self_service(self, store: Arc<dyn CredentialStore>, rule: RotationRule) -> Self {
+        Self { self_service: Some(SelfService { store, rule }), ..self }
+    }
+
+    /// Whether an operation is served, as this engine is set up.
+    #[must_use]
+    pub fn serves(&self, operation: Operation) -> bool {
+        match operation {
+            Operation::Token => true,
+            Operation::Nonce => self.assertions.is_some(),
+            Operation::Credential => self.self_service.is_some(),
+        }
     }
 
     /// The settings in force.
@@ -185,6 +207,7 @@ impl Engine {
         match self.admit(request) {
             Ok(Operation::Token) => self.serve(exchange(Operation::Token), Self::token),
             Ok(Operation::Nonce) => self.nonce(exchange(Operation::Nonce)),
+            Ok(Operation::Credential) => self.serve(exchange(Operation::Credential), Self::credential),
             // Errors have the same keys in every table.
             Err(refusal) => exchange(Operation::Token).refuse(refusal),
         }

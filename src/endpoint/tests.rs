@@ -1,5 +1,6 @@
 //! The engine whole: payload in, payload out. One `deny_*` for each refusal.
 
+mod credential;
 mod grants;
 
 use std::collections::BTreeMap;

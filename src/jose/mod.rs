@@ -6,6 +6,7 @@ mod jwk;
 mod jws;
 mod jwt;
 mod key;
+mod offered;
 mod rotation;
 
 pub use algorithm::{Algorithm, KeyType};
@@ -13,4 +14,5 @@ pub use jwk::{Jwk, JwkSet};
 pub use jws::CompactJws;
 pub use jwt::{JwtError, decode_unverified, sign, sign_as, verify};
 pub use key::{KeyRing, SigningKey};
+pub use offered::{MAX_KID, OfferedKeyError};
 pub use rotation::{Due, KeyState, KeyStatus, MAX_KEYS, Moment, Rotation, RotationRules};

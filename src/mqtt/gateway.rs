@@ -276,6 +276,9 @@ impl Gateway {
                 // Anybody may ask, as often as they like: not a line worth keeping.
                 debug!(client_id, operation, outcome = "accepted", reason = "ok", duration_us, link, "nonce given");
             }
+            Decision::CredentialRotated => {
+                info!(client_id, operation, outcome = "accepted", reason = "ok", duration_us, link, "new credential given out");
+            }
             Decision::Repeated { accepted } => {
                 let outcome = if *accepted { "accepted" } else { "rejected" };
                 info!(client_id, operation, outcome, reason = "repeated", duration_us, link, "request delivered twice, same answer");

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::params::Table;
-use super::{Format, Param, Refusal, ScopeSet, ServerNonce, TokenType};
+use super::{ClientId, Format, Param, Refusal, ScopeSet, Secret, ServerNonce, TokenType};
 
 /// An answer of the token endpoint.
 #[derive(Debug, Clone, Copy)]
@@ -14,8 +14,35 @@ pub enum Response<'a> {
     Token(TokenResponse<'a>),
     /// A nonce, by the name of RFC 9200 section 5.3.1 and with its lifetime.
     Nonce(&'a ServerNonce),
+    /// A client's new credential, by the names of RFC 7591 section 3.2.1.
+    Credential(CredentialResponse<'a>),
     /// RFC 6749 section 5.2.
     Error(&'a Refusal),
+}
+
+/// The members of the answer to a client that gets another credential.
+#[derive(Debug, Clone, Copy)]
+pub enum CredentialResponse<'a> {
+    /// A secret, shown this once.
+    Secret {
+        /// Whose it is.
+        client_id: &'a ClientId,
+        /// The secret.
+        client_secret: &'a Secret,
+        /// When it ends, in seconds since the epoch; 0 for never.
+        client_secret_expires_at: u64,
+        /// When the one before ends at the latest, once the new one was used.
+        previous_expires_at: u64,
+    },
+    /// A key that was taken.
+    Key {
+        /// Whose it is.
+        client_id: &'a ClientId,
+        /// What it is called in assertions.
+        kid: &'a str,
+        /// When the one before ends at the latest, once the new one was used.
+        previous_expires_at: u64,
+    },
 }
 
 /// A token in its own serialisation.
@@ -56,6 +83,7 @@ pub fn encode(format: Format, table: Table, response: Response<'_>, state: Optio
             members.extend(token.scope.map(|scope| (Param::Scope, Member::Text(scope.to_string()))));
         }
         Response::Nonce(nonce) => push_nonce(&mut members, nonce),
+        Response::Credential(credential) => push_credential(&mut members, &credential),
         Response::Error(refusal) => {
             members.push((Param::Error, Member::Code(refusal.code().name(), refusal.code().number())));
             if !refusal.description().is_empty() {
@@ -81,6 +109,24 @@ pub fn encode(format: Format, table: Table, response: Response<'_>, state: Optio
 fn push_nonce<'a>(members: &mut Vec<(Param, Member<'a>)>, nonce: &'a ServerNonce) {
     members.push((Param::Cnonce, Member::Bytes(&nonce.value)));
     members.push((Param::ExpiresIn, Member::Seconds(nonce.expires_in)));
+}
+
+fn push_credential<'a>(members: &mut Vec<(Param, Member<'a>)>, credential: &CredentialResponse<'a>) {
+    let (client_id, previous_expires_at) = match *credential {
+        CredentialResponse::Secret { client_id, client_secret, client_secret_expires_at, previous_expires_at } => {
+            // Every secret that the gateway makes is text.
+            let text = std::str::from_utf8(client_secret.expose()).unwrap_or_default();
+            members.push((Param::ClientSecret, Member::Opaque(text)));
+            members.push((Param::ClientSecretExpiresAt, Member::Seconds(client_secret_expires_at)));
+            (client_id, previous_expires_at)
+        }
+        CredentialResponse::Key { client_id, kid, previous_expires_at } => {
+            members.push((Param::Kid, Member::Opaque(kid)));
+            (client_id, previous_expires_at)
+        }
+    };
+    members.insert(0, (Param::ClientId, Member::Text(client_id.as_str().to_owned())));
+    members.push((Param::PreviousExpiresAt, Member::Seconds(previous_expires_at)));
 }
 
 enum Member<'a> {

@@ -16,7 +16,7 @@ impl Table {
     #[must_use]
     pub const fn of(operation: Operation) -> Self {
         match operation {
-            Operation::Token | Operation::Nonce => Self::Token,
+            Operation::Token | Operation::Nonce | Operation::Credential => Self::Token,
         }
     }
 }
@@ -112,6 +112,14 @@ params! {
     ClientAssertionType = "client_assertion_type", None, None;
     /// Seconds to wait before the next try.
     RetryAfter = "retry_after", Some(-65_538), Some(-65_538);
+    /// A client's new public key, by the name of RFC 7515 section 4.1.3; a COSE_Key in CBOR.
+    Jwk = "jwk", Some(-65_539), None;
+    /// RFC 7591 section 3.2.1; seconds since the epoch, 0 for never.
+    ClientSecretExpiresAt = "client_secret_expires_at", Some(-65_540), None;
+    /// The id of a client's new key, by the name of RFC 7517 section 4.5.
+    Kid = "kid", Some(-65_541), None;
+    /// Until when the credential before the new one serves at the longest, once the new one was used; seconds since the epoch.
+    PreviousExpiresAt = "previous_expires_at", Some(-65_542), None;
 }
 
 impl Param {

@@ -104,6 +104,22 @@ reasons! {
     AmbiguousAudience = "ambiguous_audience";
     /// Proof of possession was asked for.
     UnsupportedPopKey = "unsupported_pop_key";
+    /// Clients may not rotate their own credentials here.
+    SelfServiceOff = "self_service_off";
+    /// The client asks for a credential of another method than its own.
+    OtherAuthMethod = "other_auth_method";
+    /// A rotation of the client's credentials is under way that its own request may not replace.
+    RotationUnderWay = "rotation_under_way";
+    /// The client asks by a credential whose successor is in use.
+    ReplacedCredential = "replaced_credential";
+    /// The client has the key already.
+    KnownKey = "known_key";
+    /// The client has as many keys as it may have.
+    TooManyKeys = "too_many_keys";
+    /// The key that the client wants to use is private, of a kind that is not supported, or not sound.
+    UnusableKey = "unusable_key";
+    /// The change could not be written to the disk.
+    NotKept = "not_kept";
     /// The gateway's queues are full.
     Overloaded = "overloaded";
     /// The gateway has no key to sign with, or no randomness.
@@ -151,19 +167,19 @@ impl Refusal {
     /// The gateway's queues are full; the device may try again after `retry_after` seconds.
     #[must_use]
     pub fn overloaded(retry_after: u32) -> Self {
-        Self {
-            retry_after: Some(retry_after),
-            ..Self::new(ErrorCode::TemporarilyUnavailable, Reason::Overloaded, "too many requests are waiting")
-        }
+        Self::not_now(Reason::Overloaded, retry_after, "too many requests are waiting")
+    }
+
+    /// The same request may be served after `retry_after` seconds.
+    #[must_use]
+    pub fn not_now(reason: Reason, retry_after: u32, description: &'static str) -> Self {
+        Self { retry_after: Some(retry_after), ..Self::new(ErrorCode::TemporarilyUnavailable, reason, description) }
     }
 
     /// The memory of used assertions is full; the device may try again, with a new assertion, after `retry_after` seconds.
     #[must_use]
     pub fn replay_memory_full(retry_after: u32) -> Self {
-        Self {
-            retry_after: Some(retry_after),
-            ..Self::new(ErrorCode::TemporarilyUnavailable, Reason::ReplayMemoryFull, "too many assertions are in use")
-        }
+        Self::not_now(Reason::ReplayMemoryFull, retry_after, "too many assertions are in use")
     }
 
     /// The times of the assertion cannot be judged; a new one with this nonce can.

@@ -237,11 +237,13 @@ pub enum Operation {
     Token,
     /// A nonce for the assertion of a device without a clock.
     Nonce,
+    /// Another secret or key for the client, in place of the one that it authenticates by.
+    Credential,
 }
 
 impl Operation {
     /// Every operation that is served.
-    pub const ALL: &'static [Operation] = &[Operation::Token, Operation::Nonce];
+    pub const ALL: &'static [Operation] = &[Operation::Token, Operation::Nonce, Operation::Credential];
 
     /// The topic level.
     #[must_use]
@@ -249,6 +251,7 @@ impl Operation {
         match self {
             Self::Token => "token",
             Self::Nonce => "nonce",
+            Self::Credential => "credential",
         }
     }
 
@@ -257,6 +260,7 @@ impl Operation {
     pub const fn writes(self) -> bool {
         match self {
             Self::Token | Self::Nonce => false,
+            Self::Credential => true,
         }
     }
 }
@@ -265,7 +269,11 @@ impl FromStr for Operation {
     type Err = InvalidWord;
 
     fn from_str(text: &str) -> Result<Self, InvalidWord> {
-        Self::ALL.iter().copied().find(|operation| operation.as_str() == text).ok_or(InvalidWord::new("an operation", "token or nonce"))
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|operation| operation.as_str() == text)
+            .ok_or(InvalidWord::new("an operation", "token, nonce or credential"))
     }
 }
 

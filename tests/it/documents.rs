@@ -2,11 +2,14 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use credgate::clients::{Assertions, AuthMethod, Channel, Client, ClientKey, ClientSecret, ClientStore, SecretDigest};
+use credgate::clients::{
+    Assertions, AuthMethod, Channel, Client, ClientKey, ClientSecret, ClientStore, CredentialId, CredentialStore, CredentialWish,
+    NewCredential, Rotated, RotationFailure, RotationRule, SecretDigest,
+};
 use credgate::clock::UnixTime;
 use credgate::endpoint::{Engine, Request, Settings};
 use credgate::jose::cose::{self, Sign1, Typ};
@@ -14,17 +17,50 @@ use credgate::jose::{Algorithm, KeyRing, SigningKey, decode_unverified};
 use credgate::oauth::{ClientId, Format, Secret};
 use credgate::policy::{Dialect, Policy, PolicyStore, ResourceServer, Scope, TokenFormat};
 use credgate::token::Lifetimes;
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 const NOW: UnixTime = UnixTime::from_secs(1_795_383_984);
 
 const SECOND_EXAMPLE: &str = "## 7. A worked example with an assertion";
 const CBOR_EXAMPLE: &str = "## 8. A worked example in CBOR alone";
+const ROTATION_EXAMPLE: &str = "## 9. A worked example of a rotation";
 
-struct Example;
+/// The registry of the examples: what was rotated, and else what they say.
+#[derive(Default)]
+struct Example {
+    rotated: Mutex<Vec<Arc<Client>>>,
+}
+
+impl CredentialStore for Example {
+    fn rotate(
+        &self,
+        id: &ClientId,
+        by: CredentialId,
+        wish: CredentialWish,
+        rule: RotationRule,
+        now: UnixTime,
+    ) -> Result<Rotated, RotationFailure> {
+        let (new, secret) = match wish {
+            CredentialWish::Key(jwk) => (NewCredential::Key(ClientKey::new(jwk, now)), None),
+            CredentialWish::Secret => {
+                let (record, secret) = ClientSecret::generate(&Zeroizing::new([4; 32]), now);
+                (NewCredential::Secret(record), Some(secret))
+            }
+        };
+        let mut client = Client::clone(&self.client(id).unwrap());
+        client.rotate(Some(by), new, rule, now).map_err(RotationFailure::Refused)?;
+        let client = Arc::new(client);
+        self.rotated.lock().unwrap().insert(0, client.clone());
+        Ok(Rotated { client, secret })
+    }
+}
 
 impl ClientStore for Example {
     fn client(&self, id: &ClientId) -> Option<Arc<Client>> {
+        if let Some(rotated) = self.rotated.lock().unwrap().iter().find(|client| client.client_id == *id) {
+            return Some(rotated.clone());
+        }
         let digest = SecretDigest::of(&Secret::new(b"s3cr3t".to_vec()));
         let client = Client {
             scope: "telemetry:write".parse().unwrap(),
@@ -73,7 +109,10 @@ fn engine() -> Engine {
     let settings =
         Settings { issuer: "https://as.example".into(), lifetimes: Lifetimes { default: 300, maximum: 3_600 }, max_payload: 8_192 };
     let assertions = Assertions::new("https://as.example".into(), UnixTime::from_secs(1), 1_024, Zeroizing::new([1; 32]));
-    Engine::new(settings, Arc::new(Example), Arc::new(Example), KeyRing::new(Arc::new(key), Vec::new())).with_assertions(assertions)
+    let example = Arc::new(Example::default());
+    Engine::new(settings, example.clone(), example.clone(), KeyRing::new(Arc::new(key), Vec::new()))
+        .with_assertions(assertions)
+        .with_self_service(example, RotationRule::default())
 }
 
 fn answer(format: Format, payload: &[u8]) -> Vec<u8> {
@@ -81,8 +120,12 @@ fn answer(format: Format, payload: &[u8]) -> Vec<u8> {
 }
 
 fn answer_of(engine: &Engine, client_id: &str, format: Format, payload: &[u8]) -> Vec<u8> {
+    answer_on(engine, client_id, "token", format, payload)
+}
+
+fn answer_on(engine: &Engine, client_id: &str, operation: &str, format: Format, payload: &[u8]) -> Vec<u8> {
     let client_id = client_id.parse().unwrap();
-    let request = Request { client_id: &client_id, operation: "token", format, payload, channel: Channel::Trusted, envelope: Ok(()) };
+    let request = Request { client_id: &client_id, operation, format, payload, channel: Channel::Trusted, envelope: Ok(()) };
     engine.handle(&request, NOW, [3; 16]).payload
 }
 
@@ -183,4 +226,44 @@ fn the_worked_example_in_cbor_alone_holds() {
     let answer: std::collections::BTreeMap<i64, Value> = serde_cbor::from_slice(&answer).unwrap();
     let Value::Bytes(token) = &answer[&1] else { panic!("{answer:?}") };
     assert_eq!(hex(Sign1::parse(token).unwrap().payload()), hex(&unhex(claims)));
+}
+
+#[test]
+fn the_worked_example_of_a_rotation_holds() {
+    let (json, cbor) = (blocks("docs/protocol.md", ROTATION_EXAMPLE, "json"), blocks("docs/protocol.md", ROTATION_EXAMPLE, "hex"));
+    let [by_secret, secret, claims, by_key, key, known] = json.as_slice() else { panic!("six JSON blocks, not {}", json.len()) };
+    let [by_secret_cbor, secret_cbor, by_key_cbor, key_cbor] = cbor.as_slice() else { panic!("four hex blocks, not {}", cbor.len()) };
+    let told = |engine: &Engine, client_id: &str, request: &str| {
+        String::from_utf8(answer_on(engine, client_id, "credential", Format::Json, request.as_bytes())).unwrap()
+    };
+    let told_cbor = |client_id: &str, request: &str| hex(&answer_on(&engine(), client_id, "credential", Format::Cbor, &unhex(request)));
+    let engine = engine();
+    assert_eq!(&told(&engine, "dev1", by_secret), secret);
+    assert_eq!(&told(&engine, "dev1", by_secret), secret, "delivered twice");
+    assert_eq!(told_cbor("dev1", by_secret_cbor), hex(&unhex(secret_cbor)));
+
+    let members: serde_json::Value = serde_json::from_str(by_key).unwrap();
+    let (_, found_claims) = decode_unverified(members["client_assertion"].as_str().unwrap()).unwrap();
+    assert_eq!(found_claims, serde_json::from_str::<serde_json::Value>(claims).unwrap());
+    assert_eq!(&told(&engine, "dev2", by_key), key);
+    assert_eq!(&told(&engine, "dev2", by_key), key, "delivered twice");
+    assert_eq!(told_cbor("dev2", by_key_cbor), hex(&unhex(key_cbor)));
+    let by_itself = members["jwk"].to_string();
+    let assertion = third_key_signs(&found_claims, &by_itself);
+    let again = by_key.replace(members["client_assertion"].as_str().unwrap(), &assertion);
+    assert_eq!(&told(&engine, "dev2", &again), known);
+    // What is hashed for the binding stands in the text.
+    let section = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/protocol.md")).unwrap();
+    let hashed = section.split(ROTATION_EXAMPLE).nth(1).unwrap().split("SHA-256 of `").nth(1).unwrap().split('`').next().unwrap();
+    assert_eq!(found_claims["rqh"], URL_SAFE_NO_PAD.encode(Sha256::digest(unhex(hashed))));
+}
+
+/// The same claims, but for `jti`, by the third key of RFC 8032 section 7.1, which `jwk` is.
+fn third_key_signs(claims: &serde_json::Value, jwk: &str) -> String {
+    let seed = unhex("c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7");
+    let key = SigningKey::from_seed(&Zeroizing::new(seed.try_into().unwrap()));
+    assert_eq!(serde_json::from_str::<credgate::jose::Jwk>(jwk).unwrap().thumbprint(), key.public().thumbprint());
+    let mut claims = claims.clone();
+    claims["jti"] = "2".into();
+    credgate::jose::sign("JWT", &claims, &Arc::new(key)).unwrap()
 }

@@ -25,6 +25,7 @@ mod operator;
 mod reference_device;
 #[cfg(feature = "embedded-broker")]
 mod rotation;
+mod self_service;
 mod site;
 mod stub_broker;
 mod verifier;

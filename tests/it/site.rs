@@ -147,12 +147,17 @@ impl Site {
         fs::read_to_string(self.path("daemon.log")).unwrap_or_default()
     }
 
-    /// The daemon's log lines (JSON) of decisions on that client.
+    /// The daemon's log lines (JSON) of decisions on that client's token requests.
     pub fn decisions(&self, client_id: &str) -> Vec<Value> {
+        self.decisions_on(client_id, "token")
+    }
+
+    /// The same for another operation.
+    pub fn decisions_on(&self, client_id: &str, operation: &str) -> Vec<Value> {
         self.log()
             .lines()
             .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .filter(|line| line["client_id"] == client_id && line["operation"] == "token")
+            .filter(|line| line["client_id"] == client_id && line["operation"] == operation)
             .collect()
     }
 

@@ -1,5 +1,6 @@
 //! Requests from the wire: bounded, strict where RFC 6749 is strict, one pass over the payload.
 
+mod credential;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -10,6 +11,7 @@ use serde_cbor::Value as Structure;
 use super::params::Table;
 use super::{ClientId, ErrorCode, Format, Operation, Param, Reason, Refusal, RequestDigest, Secret};
 
+pub use credential::{CredentialAsk, CredentialRequest};
 use read::{Value, read_params};
 pub use token::{ReqCnf, TokenAsk, TokenRequest};
 
