@@ -14,6 +14,8 @@ pub mod clients;
 
 pub mod policy;
 
+pub mod enrolment;
+
 pub mod token;
 
 pub mod endpoint;

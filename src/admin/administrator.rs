@@ -13,6 +13,7 @@ use super::{
 };
 use crate::clients::{AuthMethod, Client, ClientKey, ClientSecret, ClientStore as _, MAX_KEYS, RotationRule, Status};
 use crate::clock::UnixTime;
+use crate::enrolment::random_word;
 use crate::jose::Jwk;
 use crate::oauth::{ClientId, ScopeSet};
 use crate::policy::{Dialect, PolicyStore as _, ResourceServer, Role, Scope};
@@ -31,7 +32,7 @@ const PAGE: usize = MAX_FRAME / 2;
 pub struct Administrator {
     pub(super) registry: Arc<Registry>,
     pub(super) keys: Arc<KeyStore>,
-    status: Box<dyn Fn() -> DaemonStatus + Send + Sync>,
+    pub(super) status: Box<dyn Fn() -> DaemonStatus + Send + Sync>,
     on_change: Box<dyn Fn() + Send + Sync>,
     pub(super) rotation: RotationRule,
 }
@@ -154,6 +155,7 @@ impl Administrator {
             | Command::ScopeRemove { .. }
             | Command::RoleEdit { .. }
             | Command::RoleRemove { .. } => self.change_definition(caller, command),
+            Command::Enrolment(command) => self.enrolment(caller, command),
             Command::KeyList => {
                 let keys = self.keys.list()?;
                 Ok(Answer::Keys(keys.into_iter().map(KeyDocument::from).collect()))
@@ -327,7 +329,7 @@ fn check_changes(changes: &ClientChanges) -> Result<(), AdminError> {
 }
 
 /// As many records as fit a page, and whether there are more.
-fn page<T: Serialize>(records: impl Iterator<Item = T>) -> Result<(Vec<T>, bool), AdminError> {
+pub(super) fn page<T: Serialize>(records: impl Iterator<Item = T>) -> Result<(Vec<T>, bool), AdminError> {
     let (mut taken, mut size) = (Vec::new(), 0_usize);
     for record in records {
         let json = serde_json::to_vec(&record).map_err(|error| AdminError::new(AdminErrorCode::Internal, error.to_string()))?;
@@ -378,16 +380,13 @@ pub(super) fn invalid(message: impl Into<String>) -> AdminError {
     AdminError::new(AdminErrorCode::InvalidArgument, message)
 }
 
-/// 16 characters of Crockford's base32: 80 random bits that survive being read aloud, typed and used as a file name.
 fn random_client_id() -> Result<ClientId, AdminError> {
-    const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
     let mut bytes = [0; 16];
     random(&mut bytes)?;
-    let id: String = bytes.iter().filter_map(|byte| ALPHABET.get(usize::from(byte & 31))).map(|&letter| char::from(letter)).collect();
-    id.parse().map_err(|error: crate::oauth::InvalidWord| AdminError::new(AdminErrorCode::Internal, error.to_string()))
+    random_word(&bytes).parse().map_err(|error: crate::oauth::InvalidWord| AdminError::new(AdminErrorCode::Internal, error.to_string()))
 }
 
-fn random(bytes: &mut [u8]) -> Result<(), AdminError> {
+pub(super) fn random(bytes: &mut [u8]) -> Result<(), AdminError> {
     getrandom::fill(bytes).map_err(|error| AdminError::new(AdminErrorCode::Internal, format!("the system gave no random bytes: {error}")))
 }
 

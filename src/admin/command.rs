@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{ClientChanges, ClientDocument, DaemonStatus, KeyDocument, ResourceServerChanges, RoleChanges, ScopeChanges};
+use super::{
+    ClientChanges, ClientDocument, DaemonStatus, EnrolmentAnswer, EnrolmentCommand, KeyDocument, ResourceServerChanges, RoleChanges,
+    ScopeChanges,
+};
 use crate::clients::{Retire, Status};
 use crate::jose::{Algorithm, Jwk, KeyType};
 use crate::oauth::{ClientId, RoleName, ScopeSet, ScopeToken, Secret};
@@ -144,6 +147,8 @@ pub enum Command {
         /// Which.
         name: RoleName,
     },
+    /// Templates and enrolments.
+    Enrolment(EnrolmentCommand),
     /// The signing keys.
     KeyList,
     /// Publishes a new signing key, which takes over by itself.
@@ -305,6 +310,8 @@ pub enum Answer {
         /// Whether another page follows.
         more: bool,
     },
+    /// Of templates and enrolments.
+    Enrolment(EnrolmentAnswer),
     /// The signing keys.
     Keys(Vec<KeyDocument>),
     /// A new signing key was published.
@@ -335,6 +342,7 @@ impl fmt::Debug for Answer {
             Self::Scopes { .. } => "Scopes",
             Self::Role(_) => "Role",
             Self::Roles { .. } => "Roles",
+            Self::Enrolment(_) => "Enrolment(redacted)",
             Self::Keys(_) => "Keys",
             Self::KeyPublished(_) => "KeyPublished",
             Self::KeyRevoked { .. } => "KeyRevoked",

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::clients::{Attributes, AuthMethod, Client, ClientKey, ClientSecret, CredentialRef, Initiator, Retire, Rotation, Status};
 use crate::clock::UnixTime;
 use crate::jose::KeyState;
-use crate::oauth::{ResourceServerId, RoleName};
+use crate::oauth::{EnrolmentId, ResourceServerId, RoleName, SerialNumber};
 use crate::registry::KeyInfo;
 
 /// A client as operators see it, by the names of RFC 7591 sections 2 and 3.2.1: without the digests of its secrets.
@@ -59,6 +59,12 @@ pub struct ClientDocument {
     /// Whether each of its assertions must be bound to its request.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub require_request_binding: bool,
+    /// The enrolment by which it registered itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enrolment: Option<EnrolmentId>,
+    /// The serial number that it gave then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial_number: Option<SerialNumber>,
 }
 
 /// The dates of a secret.
@@ -152,6 +158,8 @@ impl ClientDocument {
             keys: client.jwks.iter().map(key_dates).collect(),
             rotation: client.rotation.as_ref().map(rotation),
             require_request_binding: client.require_request_binding,
+            enrolment: client.enrolled_by.as_ref().map(|enrolled| enrolled.enrolment.clone()),
+            serial_number: client.enrolled_by.as_ref().and_then(|enrolled| enrolled.serial_number.clone()),
         }
     }
 }

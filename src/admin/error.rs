@@ -115,6 +115,7 @@ fn word(kind: &str) -> String {
     match kind {
         "audience" => "resource-server".to_owned(),
         "signing key" => "key".to_owned(),
+        "enrolment template" => kind.to_owned(),
         kind => kind.replace(' ', "-"),
     }
 }

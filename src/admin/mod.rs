@@ -10,6 +10,7 @@ mod changes;
 mod command;
 mod credentials;
 mod documents;
+mod enrolments;
 mod error;
 mod frame;
 mod policies;
@@ -22,6 +23,9 @@ pub use call::{CallError, call};
 pub use changes::{ClientChanges, ClientField, ResourceServerChanges, ResourceServerField, RoleChanges, ScopeChanges};
 pub use command::{Answer, Command, IssuedSecret, NewClient, NewResourceServer, NewRole, NewScope};
 pub use documents::{ClientDocument, ClientKeyDocument, KeyDocument, RotationDocument, SecretDocument};
+pub use enrolments::{
+    DeviceDocument, EnrolmentAnswer, EnrolmentCommand, EnrolmentDocument, MAX_SERIALS, NewEnrolment, NewTemplate, TemplateChanges,
+};
 pub use error::{AdminError, AdminErrorCode};
 pub use frame::{FrameError, MAX_FRAME, VERSION};
 pub use socket::ControlSocket;

@@ -93,6 +93,6 @@ impl Administrator {
     }
 }
 
-fn something(is_nothing: bool) -> Result<(), AdminError> {
+pub(super) fn something(is_nothing: bool) -> Result<(), AdminError> {
     if is_nothing { Err(invalid("nothing to change was named")) } else { Ok(()) }
 }

@@ -220,7 +220,7 @@ fn table(clients: &[ClientDocument]) -> String {
 }
 
 /// Words separated by spaces.
-fn words(words: impl IntoIterator<Item = impl ToString>) -> String {
+pub(super) fn words(words: impl IntoIterator<Item = impl ToString>) -> String {
     words.into_iter().map(|word| word.to_string()).collect::<Vec<_>>().join(" ")
 }
 
@@ -260,6 +260,8 @@ pub(super) fn client_fields(client: &ClientDocument) -> Vec<(&'static str, Strin
         ("Rotation", rotation.unwrap_or_default()),
         ("Request binding", if client.require_request_binding { "required".to_owned() } else { String::new() }),
         ("Software", [client.software_id.as_str(), client.software_version.as_str()].join(" ").trim().to_owned()),
+        ("Enrolment", client.enrolment.as_ref().map(ToString::to_string).unwrap_or_default()),
+        ("Serial number", client.serial_number.as_ref().map(ToString::to_string).unwrap_or_default()),
         ("Created", client.client_id_issued_at.to_string()),
         ("Updated", client.updated_at.to_string()),
     ]

@@ -43,7 +43,7 @@ Exit codes:
   66  a file is not there                    77  no permission
   69  the gateway or broker does not answer  78  the configuration is wrong
 
-Commands on clients, resource servers, scopes and keys go to the running gateway through its control socket; if none runs they work
+Commands on clients, resource servers, scopes, enrolments and keys go to the running gateway through its control socket; if none runs they work
 on its registry directly.";
 
 impl Exit {

@@ -37,16 +37,12 @@ pub(super) struct Grants {
 impl Grants {
     /// The change that sets what was given.
     pub(super) fn changes(self) -> Result<ClientChanges, CliError> {
-        let given = self.attributes.len();
-        let attributes: Attributes = self.attributes.into_iter().collect::<BTreeMap<_, _>>();
-        if attributes.len() != given {
-            return Err(CliError::new(Exit::Usage, "usage", "an attribute is given twice"));
-        }
+        let attributes = attributes(self.attributes)?;
         Ok(ClientChanges {
             roles: some(self.roles.into_iter().collect()),
             default_scope: scopes(&self.default_scope),
             audiences: some(self.audiences.into_iter().collect()),
-            attributes: (given > 0).then_some(attributes),
+            attributes: Some(attributes).filter(|given| !given.is_empty()),
             max_token_lifetime: self.max_token_lifetime,
             not_before: self.not_before,
             expires_at: self.expires_at,
@@ -60,11 +56,21 @@ pub(super) fn scopes(given: &[ScopeSet]) -> Option<ScopeSet> {
     (!given.is_empty()).then(|| given.iter().flat_map(ScopeSet::iter).cloned().collect())
 }
 
+/// The attributes of a repeated flag.
+pub(super) fn attributes(given: Vec<(AttributeName, AttributeValue)>) -> Result<Attributes, CliError> {
+    let count = given.len();
+    let attributes: Attributes = given.into_iter().collect::<BTreeMap<_, _>>();
+    if attributes.len() != count {
+        return Err(CliError::new(Exit::Usage, "usage", "an attribute is given twice"));
+    }
+    Ok(attributes)
+}
+
 fn some<T: Ord>(set: std::collections::BTreeSet<T>) -> Option<std::collections::BTreeSet<T>> {
     (!set.is_empty()).then_some(set)
 }
 
-fn attribute(text: &str) -> Result<(AttributeName, AttributeValue), InvalidWord> {
+pub(super) fn attribute(text: &str) -> Result<(AttributeName, AttributeValue), InvalidWord> {
     let (name, value) = text.split_once('=').ok_or(InvalidWord::new("an attribute", "a name, = and a value: site=berlin"))?;
     Ok((name.parse()?, value.parse()?))
 }

@@ -6,6 +6,7 @@ mod connect;
 pub mod demo;
 pub mod device;
 mod device_key;
+mod enrolment;
 mod error;
 mod exit;
 mod grants;
@@ -20,6 +21,7 @@ mod rotate;
 mod settings;
 mod status;
 mod table;
+mod template;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -85,6 +87,9 @@ enum Command {
     /// Roles: named sets of scopes
     #[command(subcommand)]
     Role(role::Command),
+    /// Enrolments: devices that register themselves
+    #[command(subcommand)]
+    Enrolment(enrolment::Command),
     /// Signing keys
     #[command(subcommand)]
     Key(key::Command),
@@ -122,6 +127,7 @@ fn run(args: Args) -> Result<Exit, CliError> {
         Command::ResourceServer(command) => policy::run_resource_server(command, &mut Gateway::new(global), &output)?,
         Command::Scope(command) => policy::run_scope(command, &mut Gateway::new(global), &output)?,
         Command::Role(command) => role::run(command, &mut Gateway::new(global), &output)?,
+        Command::Enrolment(command) => enrolment::run(command, &mut Gateway::new(global), &output)?,
         Command::Key(command) => key::run(command, &mut Gateway::new(global), &output)?,
         Command::Status => return status::run(&global, &output),
     }

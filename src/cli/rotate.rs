@@ -47,7 +47,7 @@ fn retire(word: &str) -> Retire {
 
 /// A length of time on the command line: seconds, or a number with `s`, `m`, `h` or `d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Seconds(u32);
+pub(super) struct Seconds(pub(super) u32);
 
 impl FromStr for Seconds {
     type Err = &'static str;

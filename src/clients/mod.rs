@@ -15,7 +15,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixTime;
-use crate::oauth::{ClientId, ResourceServerId, RoleName, ScopeSet};
+use crate::oauth::{ClientId, EnrolmentId, ResourceServerId, RoleName, ScopeSet, SerialNumber};
 
 pub use assertion::Assertions;
 pub use attributes::{AttributeName, AttributeValue, Attributes, MAX_ATTRIBUTES};
@@ -68,6 +68,8 @@ pub struct Client {
     pub software_id: String,
     /// RFC 7591 `software_version`; may be empty.
     pub software_version: String,
+    /// By which enrolment it registered itself; `None` if an operator registered it.
+    pub enrolled_by: Option<Enrolled>,
     /// RFC 7591 `client_id_issued_at`.
     pub created_at: UnixTime,
     /// The last change by an operator.
@@ -97,6 +99,7 @@ impl Client {
             require_request_binding: false,
             software_id: String::new(),
             software_version: String::new(),
+            enrolled_by: None,
             created_at: now,
             updated_at: now,
         }
@@ -109,8 +112,19 @@ impl Client {
     }
 }
 
+/// How a client came to register itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Enrolled {
+    /// The enrolment.
+    pub enrolment: EnrolmentId,
+    /// The serial number that the device gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial_number: Option<SerialNumber>,
+}
+
 /// A client authentication method, by its RFC 7591 name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthMethod {
     /// `client_id` and `client_secret` in the payload.

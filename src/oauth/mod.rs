@@ -20,4 +20,6 @@ pub use encode::{CredentialResponse, Response, TokenResponse, TokenText, encode}
 pub use params::{Param, Table};
 pub use refusal::{Reason, Refusal, ServerNonce};
 pub(crate) use words::word;
-pub use words::{ClientId, Format, InvalidWord, Operation, ResourceServerId, RoleName, ScopeSet, ScopeToken, Secret};
+pub use words::{
+    ClientId, EnrolmentId, Format, InvalidWord, Operation, ResourceServerId, RoleName, ScopeSet, ScopeToken, Secret, SerialNumber,
+};

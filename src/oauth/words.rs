@@ -110,6 +110,18 @@ word! {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':'))
 }
 
+word! {
+    /// The identifier of an enrolment: what lets a number of devices register themselves.
+    EnrolmentId, "an enrolment id", "1 to 64 characters of A-Z a-z 0-9 _ -",
+    |text| (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+}
+
+word! {
+    /// The serial number of a device, which may become a part of its client id.
+    SerialNumber, "a serial number", "1 to 64 characters of A-Z a-z 0-9 _ -",
+    |text| (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+}
+
 /// A set of scope-tokens: the value of a `scope` parameter, where order and repetition mean nothing (RFC 6749 section 3.3).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -4,7 +4,7 @@
 //! pass. It becomes visible, and its caller is answered, only when it is on the disk. If a batch fails, so does everything queued behind it,
 //! which was checked in the belief that the batch would succeed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
@@ -13,7 +13,8 @@ use std::thread::JoinHandle;
 use super::error::RegistryError;
 use super::store::{Store, Write};
 use crate::clients::Client;
-use crate::oauth::ClientId;
+use crate::enrolment::{Book, DeviceName, DeviceState};
+use crate::oauth::{ClientId, EnrolmentId};
 use crate::policy::Policy;
 
 /// What is in force: durable, and read by every request.
@@ -21,7 +22,12 @@ use crate::policy::Policy;
 pub(super) struct Memory {
     pub(super) clients: RwLock<HashMap<ClientId, Arc<Client>>>,
     pub(super) policy: RwLock<Arc<Policy>>,
+    pub(super) book: RwLock<Arc<Book>>,
+    pub(super) devices: RwLock<Devices>,
 }
+
+/// The devices that each enrolment knows.
+pub(super) type Devices = HashMap<EnrolmentId, BTreeMap<DeviceName, DeviceState>>;
 
 impl Memory {
     pub(super) fn client(&self, id: &ClientId) -> Option<Arc<Client>> {
@@ -32,8 +38,24 @@ impl Memory {
         self.policy.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    pub(super) fn book(&self) -> Arc<Book> {
+        self.book.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn devices(&self, id: &EnrolmentId) -> BTreeMap<DeviceName, DeviceState> {
+        self.devices.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn device(&self, id: &EnrolmentId, device: &DeviceName) -> Option<DeviceState> {
+        self.devices.read().unwrap_or_else(PoisonError::into_inner).get(id)?.get(device).cloned()
+    }
+
     fn put(&self, effect: Effect) {
         match effect {
+            Effect::Book(book) => *self.book.write().unwrap_or_else(PoisonError::into_inner) = book,
+            Effect::Device(id, device, state) => {
+                put_device(&mut self.devices.write().unwrap_or_else(PoisonError::into_inner), id, device, state)
+            }
             Effect::Client(id, Some(client)) => drop(self.clients.write().unwrap_or_else(PoisonError::into_inner).insert(id, client)),
             Effect::Client(id, None) => drop(self.clients.write().unwrap_or_else(PoisonError::into_inner).remove(&id)),
             Effect::Policy(policy) => *self.policy.write().unwrap_or_else(PoisonError::into_inner) = policy,
@@ -48,6 +70,24 @@ pub(super) enum Effect {
     Client(ClientId, Option<Arc<Client>>),
     /// The policy is as given.
     Policy(Arc<Policy>),
+    /// Templates and enrolments are as given.
+    Book(Arc<Book>),
+    /// A device of an enrolment is as given, or no longer known.
+    Device(EnrolmentId, DeviceName, Option<DeviceState>),
+}
+
+fn put_device(devices: &mut Devices, id: EnrolmentId, device: DeviceName, state: Option<DeviceState>) {
+    match state {
+        Some(state) => drop(devices.entry(id).or_default().insert(device, state)),
+        None => {
+            if let Some(known) = devices.get_mut(&id) {
+                known.remove(&device);
+                if known.is_empty() {
+                    devices.remove(&id);
+                }
+            }
+        }
+    }
 }
 
 /// What one change comes to: all of it is durable and then in force, or none.
@@ -61,6 +101,12 @@ impl Batch {
     /// One record and what it does to memory.
     pub(super) fn of(write: Write, effect: Effect) -> Self {
         Self { writes: vec![write], effects: vec![effect] }
+    }
+
+    /// One more of them.
+    pub(super) fn add(&mut self, write: Write, effect: Effect) {
+        self.writes.push(write);
+        self.effects.push(effect);
     }
 }
 
@@ -77,6 +123,8 @@ struct Queue {
     /// Where what is queued or being written differs from memory.
     clients: HashMap<ClientId, Option<Arc<Client>>>,
     policy: Option<Arc<Policy>>,
+    book: Option<Arc<Book>>,
+    devices: HashMap<(EnrolmentId, DeviceName), Option<DeviceState>>,
     /// No more changes are taken: the registry is closing, or its thread died.
     closed: bool,
 }
@@ -120,6 +168,26 @@ impl Staged<'_> {
 
     pub(super) fn policy(&self) -> Arc<Policy> {
         self.queue.policy.clone().unwrap_or_else(|| self.memory.policy())
+    }
+
+    pub(super) fn book(&self) -> Arc<Book> {
+        self.queue.book.clone().unwrap_or_else(|| self.memory.book())
+    }
+
+    pub(super) fn device(&self, id: &EnrolmentId, device: &DeviceName) -> Option<DeviceState> {
+        let queued = self.queue.devices.get(&(id.clone(), device.clone()));
+        queued.cloned().unwrap_or_else(|| self.memory.device(id, device))
+    }
+
+    pub(super) fn devices(&self, id: &EnrolmentId) -> BTreeMap<DeviceName, DeviceState> {
+        let mut devices = self.memory.devices(id);
+        for ((_, device), state) in self.queue.devices.iter().filter(|((queued, _), _)| queued == id) {
+            match state {
+                Some(state) => drop(devices.insert(device.clone(), state.clone())),
+                None => drop(devices.remove(device)),
+            }
+        }
+        devices
     }
 }
 
@@ -186,6 +254,8 @@ impl Committer {
                 match effect {
                     Effect::Client(id, client) => drop(queue.clients.insert(id, client)),
                     Effect::Policy(policy) => queue.policy = Some(policy),
+                    Effect::Book(book) => queue.book = Some(book),
+                    Effect::Device(id, device, state) => drop(queue.devices.insert((id, device), state)),
                 }
             }
             queue.changes.push(Change { batch, answer });
@@ -245,6 +315,8 @@ fn run(mut store: Store, shared: &Shared) {
         if queue.changes.is_empty() {
             queue.clients = HashMap::new();
             queue.policy = None;
+            queue.book = None;
+            queue.devices = HashMap::new();
         }
         drop(queue);
         for answer in answers {

@@ -1,4 +1,4 @@
-//! The registry: clients, resource servers, scopes and keys on disk. The only module that names sled.
+//! The registry: clients, resource servers, scopes, enrolments and keys on disk. The only module that names sled.
 //!
 //! Every read comes from memory. A change returns when it is durable, and is visible from then on.
 
@@ -6,6 +6,7 @@ mod ballast;
 mod committer;
 mod credentials;
 mod directory;
+mod enrolments;
 mod error;
 mod keys;
 mod policies;
@@ -25,11 +26,13 @@ use std::time::SystemTime;
 
 use crate::clients::Client;
 use crate::clock::UnixTime;
+use crate::enrolment::{Book, Enrolment, Template};
 use crate::oauth::ClientId;
 use crate::policy::{Policy, PolicyStore, ResourceServer, Role, Scope};
 
-use committer::{Batch, Committer, Effect, Memory};
+use committer::{Batch, Committer, Devices, Effect, Memory};
 use credentials::Confirmations;
+use enrolments::EnrolledDevice;
 use records::{Meta, Record};
 use store::{Store, Sync, Write};
 use usage::{LastUsed, Usage};
@@ -80,8 +83,16 @@ impl Registry {
             scopes: load::<Scope>(&store)?.into_iter().map(|scope| (scope.name.clone(), Arc::new(scope))).collect(),
             roles: load::<Role>(&store)?.into_iter().map(|role| (role.name.clone(), Arc::new(role))).collect(),
         };
+        let templates = load::<Template>(&store)?.into_iter().map(|template| (template.name.clone(), Arc::new(template))).collect();
+        let enrolments = load::<Enrolment>(&store)?.into_iter().map(|enrolment| (enrolment.id.clone(), Arc::new(enrolment))).collect();
+        let book = RwLock::new(Arc::new(Book { templates, enrolments }));
+        let mut devices = Devices::new();
+        for EnrolledDevice { enrolment, device, state, .. } in load::<EnrolledDevice>(&store)? {
+            devices.entry(enrolment).or_default().insert(device, state);
+        }
         let usage = Usage::new(load::<LastUsed>(&store)?);
-        let memory = Arc::new(Memory { clients: RwLock::new(clients), policy: RwLock::new(Arc::new(policy)) });
+        let (clients, policy) = (RwLock::new(clients), RwLock::new(Arc::new(policy)));
+        let memory = Arc::new(Memory { clients, policy, book, devices: RwLock::new(devices) });
         let committer = Committer::start(store, memory.clone()).map_err(RegistryError::io("start the thread of", &options.directory))?;
         Ok(Arc::new(Self { memory, committer, confirmations: Confirmations::default(), usage, rule: OnceLock::new() }))
     }

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use super::committer::{Batch, Effect, Staged};
+use super::enrolments::{check_template, templates_that};
 use super::error::RegistryError;
 use super::records::Record;
 use super::store::Write;
 use super::{ClientRule, Registry, not_found, rules, write};
 use crate::clients::Client;
+use crate::enrolment::Template;
 use crate::oauth::{RoleName, ScopeToken};
 use crate::policy::{Policy, ResourceServer, ResourceServerId, Role, Scope};
 
@@ -97,7 +99,8 @@ impl Registry {
             let scopes = policy.scopes.values().filter(|scope| scope.resource_server == *id).map(|scope| scope.name.to_string());
             let clients = staged.clients();
             let clients = clients.iter().filter(|client| client.audiences.contains(id)).map(|client| client.client_id.to_string());
-            unused(&*server, &[("scope", scopes.collect()), ("client", clients.collect())])?;
+            let templates = templates_that(staged, |template| template.audiences.contains(id));
+            unused(&*server, &[("scope", scopes.collect()), ("enrolment template", templates), ("client", clients.collect())])?;
             Ok((Batch::of(erase(&*server), Effect::Policy(Arc::new(policy))), server))
         })
     }
@@ -114,7 +117,10 @@ impl Registry {
             let clients = staged.clients();
             let names = |client: &&Arc<Client>| client.scope.contains(name.as_str()) || client.default_scope.contains(name.as_str());
             let clients = clients.iter().filter(names).map(|client| client.client_id.to_string());
-            unused(&*scope, &[("role", roles.collect()), ("client", clients.collect())])?;
+            let in_template =
+                |template: &Template| template.scope.contains(name.as_str()) || template.default_scope.contains(name.as_str());
+            let templates = templates_that(staged, in_template);
+            unused(&*scope, &[("role", roles.collect()), ("enrolment template", templates), ("client", clients.collect())])?;
             Ok((Batch::of(erase(&*scope), Effect::Policy(Arc::new(policy))), scope))
         })
     }
@@ -129,13 +135,14 @@ impl Registry {
             let role = policy.roles.remove(name).ok_or_else(|| not_found::<Role>(name.as_str()))?;
             let clients = staged.clients();
             let clients = clients.iter().filter(|client| client.roles.contains(name)).map(|client| client.client_id.to_string());
-            unused(&*role, &[("client", clients.collect())])?;
+            let templates = templates_that(staged, |template| template.roles.contains(name));
+            unused(&*role, &[("enrolment template", templates), ("client", clients.collect())])?;
             Ok((Batch::of(erase(&*role), Effect::Policy(Arc::new(policy))), role))
         })
     }
 }
 
-fn erase<R: Record>(record: &R) -> Write {
+pub(super) fn erase<R: Record>(record: &R) -> Write {
     Write { tree: R::TREE, key: record.name().into(), value: None }
 }
 
@@ -143,26 +150,31 @@ fn invalid<R: Record>(record: &R, reason: String) -> RegistryError {
     RegistryError::Invalid { kind: R::KIND, id: record.name().to_owned(), reason: reason.into() }
 }
 
-fn keeps_name<R: Record>(changed: &R, name: &str) -> Result<(), RegistryError> {
+pub(super) fn keeps_name<R: Record>(changed: &R, name: &str) -> Result<(), RegistryError> {
     let error = || RegistryError::Invalid { kind: R::KIND, id: name.to_owned(), reason: "the name of a record never changes".into() };
     (changed.name() == name).then_some(()).ok_or_else(error)
 }
 
-/// Refuses a change by which a client that keeps the rules would break one.
+/// Refuses a change by which a client or an enrolment template that keeps the rules would break one.
 fn check_clients<R: Record>(rule: Option<&ClientRule>, staged: &Staged<'_>, policy: &Policy, subject: &R) -> Result<(), RegistryError> {
     let check = |client: &Client, policy: &Policy| {
         rules::check_client(client, policy).and_then(|()| rules::check_rule(rule, client, client, policy))
     };
     let before = staged.policy();
     let broken = |client: &Arc<Client>| check(client, policy).err().filter(|_| check(client, &before).is_ok());
-    match staged.clients().iter().find_map(broken) {
+    let book = staged.book();
+    let broken_template = book
+        .templates
+        .values()
+        .find_map(|template| check_template(rule, template, policy).err().filter(|_| check_template(rule, template, &before).is_ok()));
+    match broken_template.or_else(|| staged.clients().iter().find_map(broken)) {
         None => Ok(()),
         Some(broken) => Err(invalid(subject, format!("cannot become so: {broken}"))),
     }
 }
 
 /// Refuses to remove what is still named.
-fn unused<R: Record>(record: &R, users: &[(&str, Vec<String>)]) -> Result<(), RegistryError> {
+pub(super) fn unused<R: Record>(record: &R, users: &[(&str, Vec<String>)]) -> Result<(), RegistryError> {
     let told: Vec<String> = users.iter().filter(|(_, names)| !names.is_empty()).map(|(kind, names)| told(kind, names)).collect();
     if told.is_empty() { Ok(()) } else { Err(invalid(record, format!("is still used by {}", told.join(" and ")))) }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 
 use super::error::RegistryError;
-use crate::clients::{Attributes, AuthMethod, Client, ClientKey, ClientSecret, Rotation, SecretDigest, Status};
+use crate::clients::{Attributes, AuthMethod, Client, ClientKey, ClientSecret, Enrolled, Rotation, SecretDigest, Status};
 use crate::clock::UnixTime;
 use crate::jose::{Algorithm, Jwk};
 use crate::oauth::{RoleName, ScopeToken};
@@ -30,12 +30,25 @@ pub(super) enum Tree {
     ResourceServers,
     Scopes,
     Roles,
+    Templates,
+    Enrolments,
+    EnrolledDevices,
     Clients,
     LastUsed,
 }
 
 impl Tree {
-    pub(super) const ALL: [Tree; 6] = [Tree::Meta, Tree::ResourceServers, Tree::Scopes, Tree::Roles, Tree::Clients, Tree::LastUsed];
+    pub(super) const ALL: &'static [Tree] = &[
+        Tree::Meta,
+        Tree::ResourceServers,
+        Tree::Scopes,
+        Tree::Roles,
+        Tree::Templates,
+        Tree::Enrolments,
+        Tree::EnrolledDevices,
+        Tree::Clients,
+        Tree::LastUsed,
+    ];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -43,6 +56,9 @@ impl Tree {
             Self::ResourceServers => "resource_servers",
             Self::Scopes => "scopes",
             Self::Roles => "roles",
+            Self::Templates => "enrolment_templates",
+            Self::Enrolments => "enrolments",
+            Self::EnrolledDevices => "enrolled_devices",
             Self::Clients => "clients",
             Self::LastUsed => "last_used",
         }
@@ -156,6 +172,8 @@ pub(super) struct ClientV1 {
     expires_at: Option<UnixTime>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rotation: Option<Rotation>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    enrolled_by: Option<Enrolled>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -253,6 +271,7 @@ impl Record for Client {
             not_before: self.not_before,
             expires_at: self.expires_at,
             rotation: self.rotation.clone(),
+            enrolled_by: self.enrolled_by.clone(),
         }
     }
 
@@ -284,6 +303,7 @@ impl Record for Client {
             not_before: stored.not_before,
             expires_at: stored.expires_at,
             rotation: stored.rotation,
+            enrolled_by: stored.enrolled_by,
         })
     }
 }

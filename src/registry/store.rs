@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sled::Transactional as _;
+use sled::transaction::TransactionError;
+
 use super::RegistryOptions;
 use super::ballast::Ballast;
 use super::directory;
@@ -211,7 +214,9 @@ impl Database {
         writes.iter().map(previous).collect()
     }
 
+    /// Whatever happens meanwhile, the log has all of the writes or none.
     fn apply(&self, writes: &[Write]) -> sled::Result<()> {
+        let (mut trees, mut batches) = (Vec::new(), Vec::new());
         for (kind, tree) in &self.trees {
             let mut batch = sled::Batch::default();
             let mut count = 0_usize;
@@ -223,7 +228,20 @@ impl Database {
                 }
             }
             if count > 0 {
-                tree.apply_batch(batch)?;
+                trees.push(tree.clone());
+                batches.push(batch);
+            }
+        }
+        match (trees.as_slice(), batches.as_slice()) {
+            ([], _) => {}
+            ([tree], [batch]) => tree.apply_batch(batch.clone())?,
+            // One batch of the log, where each tree alone would be one.
+            (trees, batches) => {
+                let applied =
+                    trees.transaction(|views| views.iter().zip(batches).try_for_each(|(view, batch)| Ok(view.apply_batch(batch)?)));
+                applied.map_err(|error: TransactionError<sled::Error>| match error {
+                    TransactionError::Abort(error) | TransactionError::Storage(error) => error,
+                })?;
             }
         }
         // Never flush_async: it deadlocks in this version.

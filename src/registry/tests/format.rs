@@ -183,6 +183,78 @@ fn version_1_of_a_scope() {
 }
 
 #[test]
+fn version_1_of_an_enrolled_client() {
+    use crate::clients::Enrolled;
+    let enrolled_by = Some(Enrolled { enrolment: "e1".parse().unwrap(), serial_number: Some("17".parse().unwrap()) });
+    check(
+        Client { enrolled_by, ..Client::new(id("d"), NOW) },
+        "8201aa6b636c69656e745f6e616d6560781a746f6b656e5f656e64706f696e745f617574685f6d6574686f6472636c69656e745f7365\
+         637265745f706f73746573636f70658066737461747573666163746976656773656372657473806b736f6674776172655f6964607073\
+         6f6674776172655f76657273696f6e606a637265617465645f61741a6b0362b06a757064617465645f61741a6b0362b06b656e726f6c\
+         6c65645f6279a269656e726f6c6d656e746265316d73657269616c5f6e756d626572623137",
+    );
+}
+
+#[test]
+fn version_1_of_a_template() {
+    let plain = Template::new("pump".parse().unwrap(), "pump-{serial}".parse().unwrap(), NOW);
+    check(
+        plain.clone(),
+        "8201ac6b6465736372697074696f6e6069636c69656e745f69646d70756d702d7b73657269616c7d676d6574686f6473816f70726976\
+         6174655f6b65795f6a77746573636f70658065726f6c6573806d64656661756c745f73636f7065806961756469656e636573806a6174\
+         7472696275746573a0726d61785f746f6b656e5f6c69666574696d65f677726571756972655f726571756573745f62696e64696e67f4\
+         6a637265617465645f61741a6b0362b06a757064617465645f61741a6b0362b0",
+    );
+    let full = Template {
+        description: "d".into(),
+        methods: [AuthMethod::ClientSecretPost, AuthMethod::PrivateKeyJwt].into(),
+        scope: "a b".parse().unwrap(),
+        roles: ["r".parse().unwrap()].into(),
+        default_scope: "a".parse().unwrap(),
+        audiences: ["rs".parse().unwrap()].into(),
+        attributes: [("site".parse().unwrap(), "berlin".parse().unwrap())].into(),
+        max_token_lifetime: Some(60),
+        require_request_binding: true,
+        ..plain
+    };
+    check(
+        full,
+        "8201ac6b6465736372697074696f6e616469636c69656e745f69646d70756d702d7b73657269616c7d676d6574686f64738272636c69\
+         656e745f7365637265745f706f73746f707269766174655f6b65795f6a77746573636f7065826161616265726f6c65738161726d6465\
+         6661756c745f73636f70658161616961756469656e636573816272736a61747472696275746573a16473697465666265726c696e726d\
+         61785f746f6b656e5f6c69666574696d65183c77726571756972655f726571756573745f62696e64696e67f56a637265617465645f61\
+         741a6b0362b06a757064617465645f61741a6b0362b0",
+    );
+}
+
+#[test]
+fn version_1_of_an_enrolment() {
+    let open = enrolment("e1", "pump");
+    check(
+        open.clone(),
+        "8201a86b6465736372697074696f6e6648616c6c20376874656d706c6174656470756d706475736573026475736564006a69735f6c69\
+         6d69746564f46a657870697265735f61741a6b0362ec6664696765737458203c469e9d6c5875d37a43f353d4f88e61fcf812c66eee34\
+         57465a40b0da4153e06a637265617465645f61741a6b0362b0",
+    );
+    check(
+        Enrolment { revoked_at: Some(NOW), is_limited: true, used: 1, ..open },
+        "8201a96b6465736372697074696f6e6648616c6c20376874656d706c6174656470756d706475736573026475736564016a69735f6c69\
+         6d69746564f56a657870697265735f61741a6b0362ec6a7265766f6b65645f61741a6b0362b06664696765737458203c469e9d6c5875\
+         d37a43f353d4f88e61fcf812c66eee3457465a40b0da4153e06a637265617465645f61741a6b0362b0",
+    );
+}
+
+#[test]
+fn version_1_of_an_enrolled_device() {
+    let state = DeviceState::Enrolled { client_id: id("d"), at: NOW };
+    check(EnrolledDevice::new("e1".parse().unwrap(), "serial:17".parse().unwrap(), DeviceState::Awaited), "8201a0");
+    check(
+        EnrolledDevice::new("e1".parse().unwrap(), "key:abc".parse().unwrap(), state),
+        "8201a269636c69656e745f696461646b656e726f6c6c65645f61741a6b0362b0",
+    );
+}
+
+#[test]
 fn version_1_of_the_registry() {
     check(Meta { created_at: NOW }, "8201a16a637265617465645f61741a6b0362b0");
 }

@@ -4,6 +4,7 @@ mod changes;
 mod credentials;
 mod damage;
 mod durability;
+mod enrolments;
 mod format;
 mod kill;
 mod measure;
@@ -15,6 +16,7 @@ use zeroize::Zeroizing;
 
 use super::*;
 use crate::clients::{ClientSecret, ClientStore as _, MAX_SECRETS, Status};
+use crate::enrolment::{DeviceState, TokenDigest};
 
 const NOW: UnixTime = UnixTime::from_secs(1_795_383_984);
 
@@ -71,4 +73,19 @@ fn id(text: &str) -> ClientId {
 
 fn ids(registry: &Registry) -> Vec<String> {
     registry.clients().iter().map(|client| client.client_id.to_string()).collect()
+}
+
+fn enrolment(id: &str, template: &str) -> Enrolment {
+    Enrolment {
+        id: id.parse().unwrap(),
+        description: "Hall 7".to_owned(),
+        template: template.parse().unwrap(),
+        uses: 2,
+        used: 0,
+        is_limited: false,
+        expires_at: NOW.saturating_add(60),
+        revoked_at: None,
+        digest: TokenDigest::of(b"token"),
+        created_at: NOW,
+    }
 }
