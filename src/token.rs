@@ -10,8 +10,10 @@ use crate::clients::Client;
 use crate::clock::UnixTime;
 use crate::jose::cose::{self, Sign1, Typ};
 use crate::jose::{self, Jwk, JwkSet, JwtError, KeyRing};
-use crate::oauth::{ClientId, Refusal, ScopeSet, TokenResponse, TokenText, TokenType};
-use crate::policy::{AclRule, Grant, PermissionClaims, Policy, ResourceServer, TokenFormat};
+use crate::oauth::{
+    Check, ClientId, Reason, Record, RecordKind, Refusal, ScopeSet, Step, TokenResponse, TokenText, TokenType, Unwitnessed, Witness,
+};
+use crate::policy::{AclRule, Entitlement, Grant, Limit, PermissionClaims, Policy, ResourceServer, TokenFormat};
 
 /// The `typ` of an access token (RFC 9068 section 2.1).
 pub const ACCESS_TOKEN_TYP: &str = "at+jwt";
@@ -133,22 +135,90 @@ pub fn mint(
     now: UnixTime,
     entropy: TokenEntropy,
 ) -> Result<AccessToken, Refusal> {
-    let server = grant.resource_server();
-    let lifetime = u64::from(lifetimes.default.min(lifetimes.maximum)).min(grant.max_lifetime(now));
-    let (permissions, cnf) = (grant.claims(), grant.confirmation().cloned());
-    let aif = permissions.aif.clone();
-    let claims = claims(issuer, grant.client_id(), server, permissions, cnf, now, lifetime, entropy);
-    let key = keys.active_for(server.alg.key_type()).ok_or_else(|| Refusal::internal("there is no key to sign with"))?;
+    let entitlement = grant.entitlement();
+    let server = entitlement.resource_server();
+    let draft = draft(entitlement, grant.confirmation().cloned(), issuer, lifetimes, now, entropy, &mut Unwitnessed);
+    let key = require_key(server, keys.active_for(server.alg.key_type()), |key| key.kid(), &mut Unwitnessed)?;
     let failed = || Refusal::internal("the token could not be signed");
     let token = match server.token_format {
-        TokenFormat::Jwt => Serialized::Jwt(jose::sign_as(server.alg, ACCESS_TOKEN_TYP, &claims, key).map_err(|_| failed())?),
+        TokenFormat::Jwt => Serialized::Jwt(jose::sign_as(server.alg, ACCESS_TOKEN_TYP, &draft.claims, key).map_err(|_| failed())?),
         TokenFormat::Cwt => {
-            let payload = cwt::encode(&claims, aif.as_deref());
+            let payload = cwt::encode(&draft.claims, draft.aif.as_deref());
             Serialized::Cwt(cose::sign1(server.alg, &Typ::CWT, true, &payload, key).map_err(|_| failed())?)
         }
     };
-    let scope_is_announced = grant.scope_to_announce().is_some();
-    Ok(AccessToken { token, lifetime, scope: grant.scope().clone(), scope_is_announced, claims })
+    let scope_is_announced = entitlement.scope_to_announce().is_some();
+    let Draft { claims, lifetime, .. } = draft;
+    Ok(AccessToken { token, lifetime, scope: entitlement.scope().clone(), scope_is_announced, claims })
+}
+
+/// What a token would say, not signed: of no use to anybody but who wants to know.
+#[derive(Debug)]
+pub struct Draft {
+    /// Its claims.
+    pub claims: Claims,
+    /// Seconds it lives.
+    pub lifetime: u64,
+    /// What the claim `scope` holds in a CWT in place of text.
+    aif: Option<Vec<u8>>,
+}
+
+/// Writes the claims of a token for `entitlement`, bound to the key `cnf` if there is one.
+pub fn draft<W: Witness>(
+    entitlement: &Entitlement,
+    cnf: Option<Jwk>,
+    issuer: &str,
+    lifetimes: Lifetimes,
+    now: UnixTime,
+    entropy: TokenEntropy,
+    witness: &mut W,
+) -> Draft {
+    let settings = [("token.lifetime", lifetimes.default), ("token.max-lifetime", lifetimes.maximum)];
+    let of_settings = settings.map(|(setting, seconds)| (Bound::Setting(setting), u64::from(seconds)));
+    let of_records = entitlement.limits(now).map(|(limit, seconds)| (Bound::Record(limit), seconds));
+    let shortest = of_settings.into_iter().chain(of_records).min_by_key(|(_, seconds)| *seconds);
+    let (bound, lifetime) = shortest.unwrap_or((Bound::Setting("token.lifetime"), 0));
+    witness.note(|| {
+        let record = match bound {
+            Bound::Setting(setting) => Record::setting(setting),
+            Bound::Record(limit) => entitlement.record_of(limit),
+        };
+        Step::passed(Check::Lifetime, vec![record], format!("{lifetime} s, the shortest of all limits"))
+    });
+    let permissions = entitlement.claims();
+    let aif = permissions.aif.clone();
+    let claims = claims(issuer, entitlement.client_id(), entitlement.resource_server(), permissions, cnf, now, lifetime, entropy);
+    Draft { claims, lifetime, aif }
+}
+
+/// What bounds the life of a token.
+#[derive(Clone, Copy)]
+enum Bound {
+    Setting(&'static str),
+    Record(Limit),
+}
+
+/// The key that is to sign a token for a resource server, if there is one.
+///
+/// # Errors
+/// `server_error` if there is none.
+pub fn require_key<'k, K: ?Sized, W: Witness>(
+    server: &ResourceServer,
+    active: Option<&'k K>,
+    kid: impl Fn(&K) -> &str,
+    witness: &mut W,
+) -> Result<&'k K, Refusal> {
+    let wanted = || Record::new(RecordKind::ResourceServer, server.id.to_string()).member("alg");
+    let Some(key) = active else {
+        let finding = || format!("there is no key to sign {} with", server.alg.name());
+        witness.note(|| Step::refused(Check::SigningKey, Reason::Internal, vec![wanted()], finding()));
+        return Err(Refusal::internal("there is no key to sign with"));
+    };
+    witness.note(|| {
+        let records = vec![Record::new(RecordKind::SigningKey, kid(key)), wanted()];
+        Step::passed(Check::SigningKey, records, format!("signs {}", server.alg.name()))
+    });
+    Ok(key)
 }
 
 #[allow(clippy::too_many_arguments, reason = "each is a claim or two")]

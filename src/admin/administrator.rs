@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::{
     AdminError, AdminErrorCode, Answer, ClientChanges, Command, DaemonStatus, KeyDocument, MAX_FRAME, NewClient, NewResourceServer,
-    NewRole, NewScope, token_size,
+    NewRole, NewScope, Serving, token_size,
 };
 use crate::clients::{AuthMethod, Client, ClientKey, ClientSecret, ClientStore as _, MAX_KEYS, RotationRule, Status};
 use crate::clock::UnixTime;
@@ -35,6 +35,7 @@ pub struct Administrator {
     pub(super) status: Box<dyn Fn() -> DaemonStatus + Send + Sync>,
     on_change: Box<dyn Fn() + Send + Sync>,
     pub(super) rotation: RotationRule,
+    pub(super) serving: Option<Serving>,
 }
 
 /// On whose behalf a command is executed.
@@ -62,7 +63,7 @@ impl Administrator {
     ) -> Self {
         let issuer = status().issuer;
         registry.require(Box::new(move |client, policy| token_size::check(&issuer, client, policy)));
-        Self { registry, keys, status, on_change, rotation: RotationRule::default() }
+        Self { registry, keys, status, on_change, rotation: RotationRule::default(), serving: None }
     }
 
     /// Executes a command on behalf of this process. Blocks until a change is on disk.
@@ -170,6 +171,7 @@ impl Administrator {
                     Ok(Answer::KeyRevoked { revoked: Box::new(revoked.into()), active: Box::new(active.into()) })
                 })
             }
+            Command::Explain(query) => self.explain(query),
             Command::Status => {
                 let policy = self.registry.policy();
                 let mut status = (self.status)();

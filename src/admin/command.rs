@@ -6,10 +6,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
-    ClientChanges, ClientDocument, DaemonStatus, EnrolmentAnswer, EnrolmentCommand, KeyDocument, ResourceServerChanges, RoleChanges,
-    ScopeChanges,
+    ClientChanges, ClientDocument, DaemonStatus, EnrolmentAnswer, EnrolmentCommand, Explain, KeyDocument, ResourceServerChanges,
+    RoleChanges, ScopeChanges,
 };
 use crate::clients::{Retire, Status};
+use crate::endpoint::Explanation;
 use crate::jose::{Algorithm, Jwk, KeyType};
 use crate::oauth::{ClientId, RoleName, ScopeSet, ScopeToken, Secret};
 use crate::policy::{Dialect, ResourceServer, ResourceServerId, Role, Scope, TokenFormat, TopicPermission};
@@ -162,6 +163,8 @@ pub enum Command {
         /// Which.
         kid: String,
     },
+    /// What would come of a token request, and why.
+    Explain(Explain),
     /// What the gateway does.
     Status,
 }
@@ -323,6 +326,8 @@ pub enum Answer {
         /// The key that signs now.
         active: Box<KeyDocument>,
     },
+    /// What would come of a token request.
+    Explanation(Box<Explanation>),
     /// What the gateway does.
     Status(Box<DaemonStatus>),
 }
@@ -346,6 +351,7 @@ impl fmt::Debug for Answer {
             Self::Keys(_) => "Keys",
             Self::KeyPublished(_) => "KeyPublished",
             Self::KeyRevoked { .. } => "KeyRevoked",
+            Self::Explanation(_) => "Explanation",
             Self::Status(_) => "Status",
         })
     }

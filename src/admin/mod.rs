@@ -12,6 +12,7 @@ mod credentials;
 mod documents;
 mod enrolments;
 mod error;
+mod explain;
 mod frame;
 mod policies;
 mod socket;
@@ -27,6 +28,7 @@ pub use enrolments::{
     DeviceDocument, EnrolmentAnswer, EnrolmentCommand, EnrolmentDocument, MAX_SERIALS, NewEnrolment, NewTemplate, TemplateChanges,
 };
 pub use error::{AdminError, AdminErrorCode};
+pub use explain::{Explain, Serving};
 pub use frame::{FrameError, MAX_FRAME, VERSION};
 pub use socket::ControlSocket;
 pub use status::{DaemonStatus, LinkStatus, ListenerStatus};

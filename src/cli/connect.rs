@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{CliError, Exit, Global};
-use crate::admin::{Administrator, Answer, CallError, Caller, Command, DaemonStatus, call};
+use crate::admin::{Administrator, Answer, CallError, Caller, Command, DaemonStatus, Serving, call};
 use crate::config::Config;
 use crate::daemon::key_options;
 use crate::registry::{KeyStore, Registry, RegistryError, RegistryOptions};
@@ -90,7 +90,9 @@ fn open(config: &Config, socket: &Path) -> Result<Administrator, CliError> {
     let issuer = config.file.issuer.clone();
     let status = move || DaemonStatus { version: env!("CARGO_PKG_VERSION").to_owned(), issuer: issuer.clone(), ..DaemonStatus::default() };
     let keys = Arc::new(KeyStore::new(key_options(config)));
-    Ok(Administrator::new(registry, keys, Box::new(status), Box::new(|| ())).rotating_by(config.rotation_rule()))
+    let serving = Serving { settings: config.settings(), links: config.links() };
+    let administrator = Administrator::new(registry, keys, Box::new(status), Box::new(|| ()));
+    Ok(administrator.rotating_by(config.rotation_rule()).explaining(serving))
 }
 
 /// Refuses to work on another user's files: new files would belong to this user, and the gateway could not open them.

@@ -11,6 +11,8 @@ pub enum Exit {
     Ok = 0,
     /// `status`: the gateway does not run (as `systemctl status` says it).
     NotRunning = 3,
+    /// `explain`: the request would be refused.
+    Refused = 4,
     /// The command line is wrong.
     Usage = 64,
     /// What was given is refused: an unknown or taken name, a bad value.
@@ -38,10 +40,11 @@ pub(super) const HELP: &str = "\
 Exit codes:
    0  done                                   70  error in the program
    3  status: the gateway does not run       73  a file cannot be created
-  64  the command line is wrong              74  reading or writing failed
-  65  a name or value is refused             75  failed for now, try again
-  66  a file is not there                    77  no permission
-  69  the gateway or broker does not answer  78  the configuration is wrong
+   4  explain: the request would be refused  74  reading or writing failed
+  64  the command line is wrong              75  failed for now, try again
+  65  a name or value is refused             77  no permission
+  66  a file is not there                    78  the configuration is wrong
+  69  the gateway or broker does not answer
 
 Commands on clients, resource servers, scopes, enrolments and keys go to the running gateway through its control socket; if none runs they work
 on its registry directly.";
@@ -88,9 +91,10 @@ impl From<&CallError> for Exit {
 mod tests {
     use super::*;
 
-    const ALL: [Exit; 12] = [
+    const ALL: [Exit; 13] = [
         Exit::Ok,
         Exit::NotRunning,
+        Exit::Refused,
         Exit::Usage,
         Exit::Data,
         Exit::NoInput,
@@ -105,7 +109,7 @@ mod tests {
 
     #[test]
     fn codes_are_those_of_sysexits() {
-        assert_eq!(ALL.map(Exit::code), [0, 3, 64, 65, 66, 69, 70, 73, 74, 75, 77, 78]);
+        assert_eq!(ALL.map(Exit::code), [0, 3, 4, 64, 65, 66, 69, 70, 73, 74, 75, 77, 78]);
     }
 
     #[test]

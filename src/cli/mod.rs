@@ -9,6 +9,7 @@ mod device_key;
 mod enrolment;
 mod error;
 mod exit;
+mod explain;
 mod grants;
 mod init;
 mod jwk_file;
@@ -93,6 +94,8 @@ enum Command {
     /// Signing keys
     #[command(subcommand)]
     Key(key::Command),
+    /// Tell whether a token request would be granted, and why; exit code 4 if it would be refused
+    Explain(explain::Args),
     /// Tell what the gateway does; exit code 3 if it does not run
     Status,
 }
@@ -129,6 +132,7 @@ fn run(args: Args) -> Result<Exit, CliError> {
         Command::Role(command) => role::run(command, &mut Gateway::new(global), &output)?,
         Command::Enrolment(command) => enrolment::run(command, &mut Gateway::new(global), &output)?,
         Command::Key(command) => key::run(command, &mut Gateway::new(global), &output)?,
+        Command::Explain(args) => return explain::run(args, &mut Gateway::new(global), &output),
         Command::Status => return status::run(&global, &output),
     }
     Ok(Exit::Ok)
@@ -190,6 +194,7 @@ mod tests {
             "key rotate --output json",
             "key revoke kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k --yes",
             "key revoke --yes -yrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
+            "explain --client dev1 --audience rs --scope a --scope b --at 2026-11-22T21:46:24Z --method private_key_jwt --link broker",
             "status",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
@@ -212,6 +217,10 @@ mod tests {
             ("client edit dev1 --expires-at tomorrow", Exit::Usage),
             ("role add pump", Exit::Usage),
             ("scope add a --resource-server rs --permission write", Exit::Usage),
+            ("explain", Exit::Usage),
+            ("explain --client dev1 --method basic", Exit::Usage),
+            ("explain --client dev1 --link emqx", Exit::Usage),
+            ("explain --client dev1 --at noon", Exit::Usage),
             ("status --output yaml", Exit::Usage),
             ("key revoke", Exit::Usage),
             ("--help", Exit::Ok),

@@ -9,10 +9,11 @@ use zeroize::Zeroizing;
 use self::presented::{Claims, Presented};
 use super::nonce::Nonces;
 use super::replay::{Once, ReplayMemory, Use};
-use super::{AuthMethod, Client, ClientKey, ClientStore, CredentialRef, MAX_KEYS, Status};
+use super::standing::{check_credential, check_standing};
+use super::{AuthMethod, Client, ClientKey, ClientStore, CredentialRef, MAX_KEYS};
 use crate::clock::UnixTime;
 use crate::jose::{Jwk, KeyType};
-use crate::oauth::{ClientId, Reason, Refusal, RequestDigest, Secret, ServerNonce};
+use crate::oauth::{ClientId, Reason, Refusal, RequestDigest, Secret, ServerNonce, Unwitnessed};
 
 /// Seconds that an assertion may have before it.
 const MAX_LIFETIME: u64 = 300;
@@ -145,24 +146,13 @@ impl Assertions {
 
         let found = store.client(id);
         let signer = self.signer(&signed, found.as_deref());
-        let client = match found {
-            None => return Err(refused(Reason::UnknownClient)),
-            Some(client) if client.token_endpoint_auth_method != AuthMethod::PrivateKeyJwt => return Err(refused(Reason::WrongAuthMethod)),
-            Some(client) => client,
-        };
-        let key = signer.and_then(|slot| client.jwks.get(slot)).ok_or_else(|| refused(Reason::WrongSignature))?;
-        if !client.is_live(CredentialRef::Key(key), now) {
-            return Err(refused(Reason::KeyNotValidNow));
-        }
+        let shown = signer.and_then(|slot| found.as_ref()?.jwks.get(slot)).map(CredentialRef::Key);
+        let judged = check_credential(id, found.as_ref(), AuthMethod::PrivateKeyJwt, shown, now, &mut Unwitnessed);
+        let (client, shown) = judged.map_err(refused)?;
         // It is used up from here on, whatever the answer is. What has no time left needs no remembering.
         let timing = self.judge(id, &claims, now);
         let used = if timing.until > now { self.replay.try_use(id, timing.once, timing.until, now) } else { Use::First };
-        match client.status {
-            Status::Active if client.is_valid_at(now) => {}
-            Status::Active => return Err(refused(Reason::ClientNotValidNow)),
-            Status::Suspended => return Err(refused(Reason::SuspendedClient)),
-            Status::Blocked => return Err(refused(Reason::BlockedClient)),
-        }
+        check_standing(client, now, &mut Unwitnessed).map_err(refused)?;
         match used {
             Use::First => {}
             Use::Again => return Err(refused(Reason::ReplayedAssertion)),
@@ -178,7 +168,8 @@ impl Assertions {
             // At CONNECT there is no request: an assertion made for one is not for that.
             (Some(_), _) => return Err(refused(Reason::WrongRequestBinding)),
         }
-        store.used(&client, CredentialRef::Key(key), now);
+        let CredentialRef::Key(key) = shown else { return Err(refused(Reason::WrongSignature)) };
+        store.used(client, shown, now);
         Ok((client.clone(), key.clone()))
     }
 

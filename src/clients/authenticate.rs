@@ -5,10 +5,11 @@ use std::sync::Arc;
 use subtle::{Choice, ConstantTimeEq};
 
 use super::assertion::Fault;
-use super::{Assertions, AuthMethod, Client, ClientStore, CredentialId, CredentialRef, MAX_SECRETS, SecretDigest, Status};
+use super::standing::{check_credential, check_link, check_standing};
+use super::{Assertions, AuthMethod, Client, ClientStore, CredentialId, CredentialRef, MAX_SECRETS, SecretDigest};
 use crate::clock::UnixTime;
 use crate::jose::Jwk;
-use crate::oauth::{Ask, ClientCredential, ClientId, ClientRequest, ErrorCode, Reason, Refusal, Secret};
+use crate::oauth::{Ask, ClientCredential, ClientId, ClientRequest, Reason, Refusal, Secret, Unwitnessed};
 
 /// What a request came through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,17 +75,17 @@ pub fn authenticate<A: Ask>(
     if request.client_id().is_some_and(|id| id != topic_client_id) {
         return Err(Refusal::invalid_request(Reason::ClientIdMismatch, "client_id: must be the client id of the topic"));
     }
-    let (client, credential, key) = match (request.credential(), channel, assertions) {
-        (ClientCredential::Secret(secret), Channel::Trusted, _) => {
+    let method = match request.credential() {
+        ClientCredential::Secret(_) => AuthMethod::ClientSecretPost,
+        ClientCredential::Assertion(..) => AuthMethod::PrivateKeyJwt,
+    };
+    check_link(method, channel, assertions.is_some(), &mut Unwitnessed)?;
+    let (client, credential, key) = match (request.credential(), assertions) {
+        (ClientCredential::Secret(secret), _) => {
             let (client, credential) = by_secret(topic_client_id, secret, store, now)?;
             (client, credential, None)
         }
-        // The same for every client, so the text may help the operator.
-        (ClientCredential::Secret(_), Channel::Untrusted, _) => {
-            let text = "client_secret_post is not accepted through this broker";
-            return Err(Refusal::new(ErrorCode::InvalidClient, Reason::UntrustedBroker, text));
-        }
-        (ClientCredential::Assertion(assertion, digest), _, Some(assertions)) => {
+        (ClientCredential::Assertion(assertion, digest), Some(assertions)) => {
             let judged = assertions.authenticate(topic_client_id, assertion, Some((digest, A::MUST_BE_BOUND)), store, now);
             let (client, key) = judged.map_err(|fault| match fault {
                 Fault::Refused(refusal) => refusal,
@@ -92,10 +93,8 @@ pub fn authenticate<A: Ask>(
             })?;
             (client, CredentialRef::Key(&key).id(), Some(key.jwk))
         }
-        (ClientCredential::Assertion(..), _, None) => {
-            let text = "the client authentication method is not supported";
-            return Err(Refusal::new(ErrorCode::InvalidClient, Reason::UnsupportedAuthMethod, text));
-        }
+        // The link would not have taken it.
+        (ClientCredential::Assertion(..), None) => return Err(Refusal::invalid_client(Reason::UnsupportedAuthMethod)),
     };
     Ok(AuthenticatedClient { client, credential, key, request })
 }
@@ -113,39 +112,27 @@ fn by_secret(id: &ClientId, secret: &Secret, store: &dyn ClientStore, now: UnixT
     let presented = SecretDigest::of(secret);
     // Whatever is missing is compared all the same: each request costs one digest and MAX_SECRETS comparisons.
     let secrets = client.as_deref().map(|client| client.secrets.as_slice()).unwrap_or_default();
-    let (mut known, mut used) = (Choice::from(0), None);
+    let mut shown = None;
     for slot in 0..MAX_SECRETS {
         let kept = secrets.get(slot);
         let equal = kept.map_or(&SecretDigest::ABSENT, |secret| &secret.digest).ct_eq(&presented) & Choice::from(u8::from(kept.is_some()));
-        known |= equal;
-        let live = kept.map(CredentialRef::Secret).filter(|secret| client.as_deref().is_some_and(|client| client.is_live(*secret, now)));
-        // Which of its own secrets a client used is nothing to hide from it.
-        used = live.filter(|_| bool::from(equal)).or(used);
+        let kept = kept.map(CredentialRef::Secret).filter(|_| bool::from(equal));
+        // Which of its own secrets a client used is nothing to hide from it. One that is live comes before one that is not.
+        let is_live = |secret: &CredentialRef<'_>| client.as_deref().is_some_and(|client| client.is_live(*secret, now));
+        shown = kept.filter(|kept| shown.is_none() || is_live(kept)).or(shown);
     }
-    let reason = match (&client, used) {
-        (None, _) => Reason::UnknownClient,
-        (Some(client), Some(used)) => match (client.status, client.token_endpoint_auth_method) {
-            (_, AuthMethod::PrivateKeyJwt) => Reason::WrongAuthMethod,
-            (Status::Active, _) if !client.is_valid_at(now) => Reason::ClientNotValidNow,
-            (Status::Active, AuthMethod::ClientSecretPost) => {
-                store.used(client, used, now);
-                return Ok((client.clone(), used.id()));
-            }
-            (Status::Suspended, _) => Reason::SuspendedClient,
-            (Status::Blocked, _) => Reason::BlockedClient,
-        },
-        (Some(client), None) if client.token_endpoint_auth_method != AuthMethod::ClientSecretPost => Reason::WrongAuthMethod,
-        (Some(_), None) if bool::from(known) => Reason::SecretNotValidNow,
-        (Some(_), None) => Reason::WrongSecret,
-    };
-    Err(Refusal::invalid_client(reason))
+    let judged = check_credential(id, client.as_ref(), AuthMethod::ClientSecretPost, shown, now, &mut Unwitnessed);
+    let (client, used) = judged.map_err(Refusal::invalid_client)?;
+    check_standing(client, now, &mut Unwitnessed).map_err(Refusal::invalid_client)?;
+    store.used(client, used, now);
+    Ok((client.clone(), used.id()))
 }
 
 #[cfg(test)]
 mod tests {
     use zeroize::Zeroizing;
 
-    use super::super::ClientSecret;
+    use super::super::{ClientSecret, Status};
     use super::*;
 
     struct One(Arc<Client>);

@@ -8,6 +8,7 @@ mod nonce;
 mod replay;
 mod rotation;
 mod secret;
+mod standing;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub use rotation::{
     CredentialStore, CredentialWish, Initiator, NewCredential, Retire, Rotated, Rotation, RotationError, RotationFailure, RotationRule,
 };
 pub use secret::{ClientSecret, MAX_SECRETS, SecretDigest, SecretEntropy};
+pub use standing::rehearse;
 
 /// Keys a client can have at once.
 pub const MAX_KEYS: usize = 4;

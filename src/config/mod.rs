@@ -9,9 +9,9 @@ mod validate;
 
 use std::path::{Path, PathBuf};
 
-use crate::clients::RotationRule;
+use crate::clients::{Channel, RotationRule};
 use crate::endpoint::Settings;
-use crate::mqtt::Topics;
+use crate::mqtt::{LinkKind, Topics};
 use crate::oauth::Secret;
 use crate::token::Lifetimes;
 
@@ -113,6 +113,20 @@ impl Config {
     pub fn settings(&self) -> Settings {
         let lifetimes = Lifetimes { default: self.file.token.lifetime, maximum: self.file.token.max_lifetime };
         Settings { issuer: self.file.issuer.clone(), lifetimes, max_payload: self.file.max_payload }
+    }
+
+    /// The links to configured brokers, and what each may carry.
+    #[must_use]
+    pub fn links(&self) -> Vec<(LinkKind, Channel)> {
+        let own = self.broker_address.as_ref().map(|_| (LinkKind::Broker, self.link_channel()));
+        let embedded = self.file.embedded_broker.enabled.then_some((LinkKind::EmbeddedBroker, Channel::Trusted));
+        embedded.into_iter().chain(own).collect()
+    }
+
+    /// What the user's own broker may carry.
+    #[must_use]
+    pub fn link_channel(&self) -> Channel {
+        if self.file.broker.trusted { Channel::Trusted } else { Channel::Untrusted }
     }
 
     /// Where the user's own broker is; `None` if there is no link to one.

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
-use crate::admin::{Administrator, ControlSocket, DaemonStatus, LinkStatus, ListenerStatus};
+use crate::admin::{Administrator, ControlSocket, DaemonStatus, LinkStatus, ListenerStatus, Serving};
 use crate::clients::{Assertions, Channel};
 use crate::clock::UnixTime;
 use crate::config::{Config, PrivateFileError};
@@ -164,7 +164,7 @@ impl Daemon {
             *locked(&links.embedded) = Some(broker);
         }
         if let Some(options) = link_options {
-            let channel = if config.file.broker.trusted { Channel::Trusted } else { Channel::Untrusted };
+            let channel = config.link_channel();
             if channel == Channel::Untrusted {
                 warn!(
                     url = config.file.broker.url,
@@ -188,7 +188,8 @@ impl Daemon {
         let rotation = tokio::spawn(keys::rotate(keys.clone(), keys_changed));
         let usage = tokio::spawn(usage::keep(registry.clone(), config.file.registry.last_used_interval));
         let administrator = Administrator::new(registry.clone(), keys, Box::new(move || status.read()), on_change);
-        let administrator = Arc::new(administrator.rotating_by(config.rotation_rule()));
+        let serving = Serving { settings: config.settings(), links: config.links() };
+        let administrator = Arc::new(administrator.rotating_by(config.rotation_rule()).explaining(serving));
         let (stopping, shutdown) = watch::channel(false);
         let control = tokio::spawn(socket.serve(administrator.clone(), shutdown));
         Ok(Self { links, administrator, stopping, control, rotation, usage, registry })

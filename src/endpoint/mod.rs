@@ -3,6 +3,7 @@
 mod credential;
 mod duplicates;
 mod exchange;
+mod explain;
 mod metadata;
 mod nonce;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use credential::SelfService;
 use duplicates::Duplicates;
 use exchange::{Done, Exchange, Turns};
 
+pub use explain::{Explanation, ForeseenToken, Grounds, Rehearsal, ToldError, explain};
 pub use metadata::{Metadata, MqttMetadata};
 
 /// What an operator sets.

@@ -1,6 +1,7 @@
 //! The engine whole: payload in, payload out. One `deny_*` for each refusal.
 
 mod credential;
+mod explain;
 mod grants;
 
 use std::collections::BTreeMap;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tracing::{debug, info, warn};
 use zeroize::Zeroizing;
 
@@ -28,8 +28,9 @@ pub enum QoS {
     AtLeastOnce,
 }
 
-/// Which link it is, for the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Which link it is, for log and commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum LinkKind {
     /// The link to a broker of the user's own.
     Broker,
@@ -38,7 +39,7 @@ pub enum LinkKind {
 }
 
 impl LinkKind {
-    /// The word in the log.
+    /// The word in log and commands.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -8,6 +8,7 @@ mod decode;
 mod encode;
 mod params;
 mod refusal;
+mod trace;
 mod words;
 
 pub use binding::RequestDigest;
@@ -19,6 +20,7 @@ pub use decode::{
 pub use encode::{CredentialResponse, Response, TokenResponse, TokenText, encode};
 pub use params::{Param, Table};
 pub use refusal::{Reason, Refusal, ServerNonce};
+pub use trace::{Check, Record, RecordKind, Step, Unwitnessed, Witness};
 pub(crate) use words::word;
 pub use words::{
     ClientId, EnrolmentId, Format, InvalidWord, Operation, ResourceServerId, RoleName, ScopeSet, ScopeToken, Secret, SerialNumber,

@@ -2,6 +2,7 @@
 
 mod authorize;
 mod dialect;
+mod entitlement;
 mod permission;
 mod permissions;
 
@@ -18,6 +19,7 @@ use crate::oauth::{RoleName, ScopeSet, ScopeToken};
 pub use crate::oauth::ResourceServerId;
 pub use authorize::{Grant, authorize};
 pub use dialect::{AclRule, Dialect, PermissionClaims};
+pub use entitlement::{Entitlement, Limit, entitle};
 pub use permission::{Action, MissingAttribute, TopicPermission};
 pub use permissions::Permissions;
 

@@ -18,6 +18,17 @@ pub enum Action {
     Sub,
 }
 
+impl Action {
+    /// The word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pub => "pub",
+            Self::Sub => "sub",
+        }
+    }
+}
+
 /// A topic permission, written `pub telemetry/{client_id}/#`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -140,11 +151,7 @@ fn names_attributes_only(level: &str) -> bool {
 
 impl fmt::Display for TopicPermission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let action = match self.action {
-            Action::Pub => "pub",
-            Action::Sub => "sub",
-        };
-        write!(f, "{action} {}", self.filter)
+        write!(f, "{} {}", self.action.as_str(), self.filter)
     }
 }
 

@@ -18,6 +18,7 @@ mod devices;
 mod documents;
 #[cfg(feature = "embedded-broker")]
 mod embedded;
+mod explain;
 mod first_steps;
 mod link;
 mod mosquitto;

@@ -7,8 +7,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::clients::ClientKey;
 use crate::clients::secret::work::{self, Work};
+use crate::clients::{ClientKey, Status};
 use crate::jose::SigningKey;
 
 const NOW: UnixTime = UnixTime::from_secs(1_000_000);

@@ -31,6 +31,17 @@ pub enum ReqCnf {
 }
 
 impl TokenAsk {
+    /// A request for these scopes and that audience, bound to no key.
+    ///
+    /// # Errors
+    /// `invalid_request` for an audience that is empty or too long.
+    pub fn new(scope: Option<ScopeSet>, audience: Option<&str>) -> Result<Self, Refusal> {
+        if audience.is_some_and(|audience| audience.is_empty() || audience.len() > MAX_AUDIENCE) {
+            return Err(invalid(Reason::InvalidParameter, Param::Audience, "must be 1 to 255 bytes"));
+        }
+        Ok(Self { scope, audience: audience.map(Box::from), req_cnf: None })
+    }
+
     /// The scopes asked for; `None` asks for the defaults.
     #[must_use]
     pub fn scope(&self) -> Option<&ScopeSet> {
@@ -85,13 +96,8 @@ impl Ask for TokenAsk {
     /// `unsupported_grant_type`, `invalid_scope` for a scope that breaks its syntax.
     fn read(params: &Params) -> Result<Self, Refusal> {
         grant_type(params)?;
-        let audience = match params.text(Param::Audience)? {
-            Some(audience) if audience.is_empty() || audience.len() > MAX_AUDIENCE => {
-                return Err(invalid(Reason::InvalidParameter, Param::Audience, "must be 1 to 255 bytes"));
-            }
-            audience => audience.map(Box::from),
-        };
-        Ok(Self { scope: scope(params)?, audience, req_cnf: req_cnf(params)? })
+        let ask = Self::new(None, params.text(Param::Audience)?)?;
+        Ok(Self { scope: scope(params)?, req_cnf: req_cnf(params)?, ..ask })
     }
 
     fn bound(params: &Params) -> Vec<(Param, Structure)> {
