@@ -1,8 +1,5 @@
 //! A device's own key: an Ed25519 (RFC 8410) or P-256 (RFC 5915) private key in PKCS#8 PEM, which OpenSSL reads and writes too.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,7 +7,7 @@ use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, KeypairBytes};
 use zeroize::Zeroizing;
 
-use super::{CliError, Exit};
+use super::{CliError, Exit, new_file};
 use crate::config::{PrivateFileError, read_private};
 use crate::jose::{Jwk, KeyType, SigningKey};
 
@@ -54,17 +51,8 @@ pub(super) fn generate(path: &Path, key_type: KeyType) -> Result<Jwk, CliError> 
         }
     };
     let pem = pem.map_err(|error| failed(&error))?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| {
-        let told = CliError::new(Exit::CannotCreate, "cannot_create", format!("the key file {} cannot be created", path.display()));
-        let exists = error.kind() == io::ErrorKind::AlreadyExists;
-        let told = told.because(&error);
-        if exists { told.with_help("no key is overwritten: name a new file, or remove the old one first") } else { told }
-    })?;
-    file.write_all(pem.as_bytes()).and_then(|()| file.sync_all()).map_err(|error| {
-        // Half a key is of no use.
-        let _ = std::fs::remove_file(path);
-        CliError::new(Exit::Io, "device", format!("the key file {} cannot be written", path.display())).because(&error)
-    })?;
+    let spared = "no key is overwritten: name a new file, or remove the old one first";
+    new_file::write("the key file", path, pem.as_bytes(), spared)?;
     Ok(key.public().clone())
 }
 

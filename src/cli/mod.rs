@@ -6,6 +6,8 @@ mod connect;
 pub mod demo;
 pub mod device;
 mod device_key;
+mod device_link;
+mod device_rotate;
 mod enrolment;
 mod error;
 mod exit;
@@ -14,6 +16,7 @@ mod grants;
 mod init;
 mod jwk_file;
 mod key;
+mod new_file;
 mod output;
 mod policy;
 mod process;
@@ -124,7 +127,7 @@ fn run(args: Args) -> Result<Exit, CliError> {
         Command::Serve => crate::daemon::run_until_signalled(connect::load_config(&global)?)?,
         Command::Init(args) => init::run(args, &connect::load_config(&global)?, &output)?,
         Command::Demo(args) => demo::run(args, global.output == Format::Json)?,
-        Command::Device(args) => device::run(args, global.output == Format::Json)?,
+        Command::Device(args) => device::run(args, global.output == Format::Json, &output)?,
         Command::Config(command) => settings::run(command, &global, &output)?,
         Command::Client(command) => client::run(command, &mut Gateway::new(global), &output)?,
         Command::ResourceServer(command) => policy::run_resource_server(command, &mut Gateway::new(global), &output)?,

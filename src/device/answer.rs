@@ -7,14 +7,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
-use super::{DeviceError, TokenAnswer};
-use crate::oauth::{ErrorCode, Format, Param, Table, TokenType};
+use super::{CredentialAnswer, DeviceError, NewCredential, TokenAnswer};
+use crate::oauth::{ErrorCode, Format, Param, Secret, Table, TokenType};
 
-/// An answer that was understood: a token, a nonce or a refusal, and the `state` that says whose it is.
+/// An answer that was understood: a token, a nonce, a credential or a refusal, and the `state` that says whose it is.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// A token, none if it is a nonce that was asked for, or [`DeviceError::Rejected`].
+    /// A token, none if it is a nonce or a credential that was asked for, or [`DeviceError::Rejected`].
     pub(super) outcome: Result<Option<TokenAnswer>, DeviceError>,
+    /// Another credential of the client.
+    pub(super) credential: Option<CredentialAnswer>,
     /// A nonce for the next assertion, as its claim has it.
     pub(super) nonce: Option<String>,
     /// The request's `state`.
@@ -24,12 +26,15 @@ pub(super) struct Answer {
 /// Decodes an answer of the token endpoint. The error is what is wrong with it, without its content.
 pub(super) fn decode(format: Format, payload: &[u8]) -> Result<Answer, String> {
     let members = Members::read(format, payload)?;
-    let outcome = match members.get(Param::Error) {
-        Some(error) => Err(members.rejection(error)?),
-        None if members.get(Param::AccessToken).is_none() && members.get(Param::Cnonce).is_some() => Ok(None),
-        None => Ok(Some(members.token()?)),
+    let has = |param: Param| members.get(param).is_some();
+    let (outcome, credential) = match members.get(Param::Error) {
+        Some(error) => (Err(members.rejection(error)?), None),
+        None if has(Param::AccessToken) => (Ok(Some(members.token()?)), None),
+        None if has(Param::Cnonce) => (Ok(None), None),
+        None if has(Param::ClientSecret) || has(Param::Kid) => (Ok(None), Some(members.credential()?)),
+        None => (Ok(Some(members.token()?)), None),
     };
-    Ok(Answer { outcome, nonce: members.nonce()?, state: members.text(Param::State)? })
+    Ok(Answer { outcome, credential, nonce: members.nonce()?, state: members.text(Param::State)? })
 }
 
 struct Members {
@@ -144,6 +149,31 @@ impl Members {
         }
     }
 
+    /// Text in JSON, in CBOR the bytes of one.
+    fn opaque(&self, param: Param) -> Result<Option<String>, String> {
+        match (self.format, self.get(param)) {
+            (_, None) => Ok(None),
+            (Format::Json, Some(Value::Text(text))) => Ok(Some(text.clone())),
+            (Format::Cbor, Some(Value::Bytes(bytes))) => match std::str::from_utf8(bytes) {
+                Ok(text) => Ok(Some(text.to_owned())),
+                Err(_) => Err(format!("{}: not text", param.name())),
+            },
+            (_, Some(_)) => Err(format!("{}: of the wrong type", param.name())),
+        }
+    }
+
+    fn credential(&self) -> Result<CredentialAnswer, String> {
+        let required = |param: Param| self.seconds(param)?.ok_or_else(|| format!("{}: missing", param.name()));
+        let credential = match (self.opaque(Param::ClientSecret)?, self.opaque(Param::Kid)?) {
+            (Some(secret), None) if !secret.is_empty() => {
+                NewCredential::Secret { secret: Secret::new(secret.into_bytes()), expires_at: required(Param::ClientSecretExpiresAt)? }
+            }
+            (None, Some(kid)) if !kid.is_empty() => NewCredential::Key { kid },
+            _ => return Err(format!("not one of {} and {}", Param::ClientSecret.name(), Param::Kid.name())),
+        };
+        Ok(CredentialAnswer { credential, previous_expires_at: required(Param::PreviousExpiresAt)? })
+    }
+
     fn nonce(&self) -> Result<Option<String>, String> {
         match (self.format, self.get(Param::Cnonce)) {
             (_, None) => Ok(None),
@@ -193,7 +223,7 @@ impl Members {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oauth::{Reason, Refusal, Response, ScopeSet, ServerNonce, TokenResponse, TokenText, encode};
+    use crate::oauth::{CredentialResponse, Reason, Refusal, Response, ScopeSet, ServerNonce, TokenResponse, TokenText, encode};
 
     fn json(text: &str) -> Result<Answer, String> {
         decode(Format::Json, text.as_bytes())
@@ -268,6 +298,38 @@ mod tests {
             assert!(matches!(told.outcome, Err(DeviceError::Rejected { error: ErrorCode::UseNonce, .. })));
         }
         assert!(json(r#"{"cnonce":7,"expires_in":45}"#).is_err());
+    }
+
+    #[test]
+    fn reads_credentials_of_both_kinds() {
+        let (client_id, client_secret) = ("d".parse().unwrap(), Secret::new(b"s".to_vec()));
+        let secret = CredentialResponse::Secret {
+            client_id: &client_id,
+            client_secret: &client_secret,
+            client_secret_expires_at: 0,
+            previous_expires_at: 9,
+        };
+        let key = CredentialResponse::Key { client_id: &client_id, kid: "k", previous_expires_at: 9 };
+        for format in [Format::Json, Format::Cbor] {
+            let read = |response| decode(format, &encode(format, Table::Token, Response::Credential(response), None)).unwrap().credential;
+            let Some(CredentialAnswer { credential: NewCredential::Secret { secret, expires_at: 0 }, previous_expires_at: 9 }) =
+                read(secret)
+            else {
+                panic!("{format:?}")
+            };
+            assert_eq!(secret.expose(), b"s");
+            let kid = read(key).map(|answer| answer.credential);
+            assert!(matches!(kid, Some(NewCredential::Key { kid }) if kid == "k"));
+        }
+        for text in [
+            r#"{"client_secret":"s","client_secret_expires_at":0}"#,
+            r#"{"client_secret":"s","previous_expires_at":9}"#,
+            r#"{"client_secret":"","client_secret_expires_at":0,"previous_expires_at":9}"#,
+            r#"{"client_secret":"s","kid":"k","client_secret_expires_at":0,"previous_expires_at":9}"#,
+            r#"{"kid":7,"previous_expires_at":9}"#,
+        ] {
+            assert!(json(text).is_err(), "{text}");
+        }
     }
 
     #[test]

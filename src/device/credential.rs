@@ -7,19 +7,21 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde_cbor::Value;
+use zeroize::Zeroizing;
 
 use super::DeviceError;
+use super::request::Proof;
 use crate::clock::UnixTime;
 use crate::jose::cose::{self, Typ};
 use crate::jose::{self, SigningKey};
-use crate::oauth::{ClientId, RequestDigest, Secret};
+use crate::oauth::{ClientId, Format, RequestDigest, Secret};
 
 /// Seconds that an assertion serves.
 const LIFETIME: u64 = 60;
 
 /// What a device proves with that it is the client.
 pub enum Credential {
-    /// The client secret, UTF-8 text: MQTT Password and OAuth `client_secret`.
+    /// The client secret, UTF-8 text: OAuth `client_secret`, and MQTT Password unless there is another.
     Secret(Secret),
     /// A key of its own, for signed assertions.
     Key(DeviceKey),
@@ -35,8 +37,6 @@ pub struct DeviceKey {
     pub clock: Option<fn() -> UnixTime>,
     /// Whether assertions in CBOR are COSE_Sign1 over CWT claims, as of a device that has no JSON.
     pub cose: bool,
-    /// MQTT Password, UTF-8 text; `None` for an assertion, which the embedded broker takes and for which there must be a clock.
-    pub mqtt_password: Option<Secret>,
 }
 
 /// The claims of an assertion (RFC 7523 section 3).
@@ -55,7 +55,34 @@ struct Claims<'a> {
     rqh: Option<String>,
 }
 
+/// The bytes of an assertion: text, or a COSE_Sign1.
+pub(super) struct Assertion(Zeroizing<Vec<u8>>);
+
+impl Assertion {
+    pub(super) fn proof(&self) -> Proof<'_> {
+        match std::str::from_utf8(&self.0) {
+            Ok(text) => Proof::Assertion(text),
+            Err(_) => Proof::CoseAssertion(&self.0),
+        }
+    }
+}
+
 impl DeviceKey {
+    /// The assertion for one request in that format.
+    pub(super) fn sign(
+        &self,
+        format: Format,
+        client_id: &ClientId,
+        nonce: Option<&str>,
+        request: &RequestDigest,
+    ) -> Result<Assertion, DeviceError> {
+        let bytes = match self.cose && format == Format::Cbor {
+            true => self.cose_assertion(client_id, nonce, Some(request))?,
+            false => self.assertion(client_id, nonce, Some(request))?.into_bytes(),
+        };
+        Ok(Assertion(Zeroizing::new(bytes)))
+    }
+
     /// An assertion for one request, or for CONNECT, to which it is not bound.
     pub(super) fn assertion(
         &self,
@@ -79,12 +106,7 @@ impl DeviceKey {
     }
 
     /// The same as a COSE_Sign1 over the claims by their CWT keys.
-    pub(super) fn cose_assertion(
-        &self,
-        client_id: &ClientId,
-        nonce: Option<&str>,
-        request: Option<&RequestDigest>,
-    ) -> Result<Vec<u8>, DeviceError> {
+    fn cose_assertion(&self, client_id: &ClientId, nonce: Option<&str>, request: Option<&RequestDigest>) -> Result<Vec<u8>, DeviceError> {
         let unusable = |what: &str| DeviceError::Protocol(format!("the assertion cannot be made: {what}"));
         let now = self.clock.map(|clock| clock());
         let text = |text: &str| Value::Text(text.to_owned());

@@ -15,6 +15,7 @@ mod link;
 mod link_v311;
 mod link_v5;
 mod request;
+mod rotation;
 mod session;
 
 use std::fmt;
@@ -22,11 +23,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::mqtt::{QoS, Topics};
-use crate::oauth::{ClientId, Format, Param, ScopeSet, TokenType};
+use crate::oauth::{ClientId, Format, Param, ScopeSet, Secret, TokenType};
 
 pub use credential::{Credential, DeviceKey};
 pub use error::{ConnectProblem, DeviceError};
 pub use request::describe;
+pub use rotation::{CredentialAnswer, NewCredential};
 pub use session::Session;
 
 /// The version of MQTT a device speaks.
@@ -54,6 +56,9 @@ pub struct DeviceOptions {
     pub client_id: ClientId,
     /// How it proves that.
     pub credential: Credential,
+    /// MQTT Password, UTF-8 text; `None` for the client secret or, of a device with a key, for an assertion, which the embedded broker takes and
+    /// for which there must be a clock.
+    pub mqtt_password: Option<Secret>,
     /// MQTT Client Identifier; `None` for `client_id`. The embedded broker takes no other than `client_id` or one that begins with `{client_id}.`.
     pub mqtt_client_id: Option<String>,
     /// QoS of requests, answers and retained messages.

@@ -19,14 +19,22 @@ pub(super) enum Proof<'a> {
     CoseAssertion(&'a [u8]),
 }
 
-/// The key that a token is to be bound to, as `req_cnf` has it: a JWK in JSON, a COSE_Key in CBOR.
-fn req_cnf(format: Format, key: &Jwk) -> Structure {
-    let (method, key) = match format {
+/// A public key as a request has it: a JWK in JSON, a COSE_Key in CBOR.
+fn public_key(format: Format, key: &Jwk) -> Structure {
+    match format {
         // Cannot fail: members that are text.
-        Format::Json => (Structure::Text("jwk".into()), serde_cbor::value::to_value(key.bare()).unwrap_or(Structure::Null)),
-        Format::Cbor => (Structure::Integer(1), cose::cose_key(key)),
+        Format::Json => serde_cbor::value::to_value(key.bare()).unwrap_or(Structure::Null),
+        Format::Cbor => cose::cose_key(key),
+    }
+}
+
+/// The key that a token is to be bound to, as `req_cnf` has it.
+fn req_cnf(format: Format, key: &Jwk) -> Structure {
+    let method = match format {
+        Format::Json => Structure::Text("jwk".into()),
+        Format::Cbor => Structure::Integer(1),
     };
-    Structure::Map([(method, key)].into())
+    Structure::Map([(method, public_key(format, key))].into())
 }
 
 /// What an assertion for a request of [`encode`] is bound to.
@@ -40,6 +48,13 @@ pub(super) fn digest(client_id: &ClientId, query: &TokenQuery, pop: Option<&Jwk>
         Some((Param::GrantType, Structure::Integer(GrantType::ClientCredentials.number().into()))),
     ];
     RequestDigest::of(Operation::Token, members.into_iter().flatten().collect())
+}
+
+/// What an assertion for a request of [`encode_credential`] is bound to.
+pub(super) fn credential_digest(format: Format, client_id: &ClientId, key: Option<&Jwk>) -> RequestDigest {
+    let client_id = (Param::ClientId, Structure::Text(client_id.to_string()));
+    let key = key.map(|key| (Param::Jwk, public_key(format, key)));
+    RequestDigest::of(Operation::Credential, [client_id].into_iter().chain(key).collect())
 }
 
 /// Encodes a nonce request.
@@ -58,6 +73,20 @@ pub(super) fn encode(
 ) -> Zeroizing<Vec<u8>> {
     let scope = query.scope.as_ref().map(ToString::to_string);
     to_bytes(&Members::new(client_id, proof, query, pop, scope.as_deref(), state))
+}
+
+/// Encodes a request for another credential: for the use of that key, or for a secret. The result holds the secret, so it is zeroised.
+pub(super) fn encode_credential(
+    format: Format,
+    client_id: &ClientId,
+    proof: Proof<'_>,
+    key: Option<&Jwk>,
+    state: Option<&str>,
+) -> Zeroizing<Vec<u8>> {
+    let mut members = Members { format, members: vec![(Param::ClientId, Value::Text(client_id.as_str()))] };
+    members.prove(proof, state);
+    members.members.extend(key.map(|key| (Param::Jwk, Value::PublicKey(key))));
+    to_bytes(&members)
 }
 
 fn to_bytes(members: &Members<'_>) -> Zeroizing<Vec<u8>> {
@@ -88,7 +117,7 @@ pub fn describe(client_id: &ClientId, query: &TokenQuery) -> String {
                     match value {
                         Value::Opaque(text) => format!("{key}: '{text}'"),
                         Value::Text(text) => format!("{key}: {text:?}"),
-                        Value::Bytes(_) | Value::Key(_) => format!("{key}: ..."),
+                        Value::Bytes(_) | Value::ReqCnf(_) | Value::PublicKey(_) => format!("{key}: ..."),
                     }
                 })
                 .collect();
@@ -105,7 +134,9 @@ enum Value<'a> {
     /// A byte string, for CBOR alone.
     Bytes(&'a [u8]),
     /// The value of `req_cnf`.
-    Key(&'a Jwk),
+    ReqCnf(&'a Jwk),
+    /// The value of `jwk`.
+    PublicKey(&'a Jwk),
 }
 
 impl Value<'_> {
@@ -114,7 +145,7 @@ impl Value<'_> {
             Self::Text(text) | Self::Opaque(text) => text.len(),
             Self::Bytes(bytes) => bytes.len(),
             // Two coordinates and the names around them.
-            Self::Key(_) => 160,
+            Self::ReqCnf(_) | Self::PublicKey(_) => 160,
         }
     }
 }
@@ -137,27 +168,32 @@ impl<'a> Members<'a> {
         let text = |param, text| (param, Value::Text(text));
         let is_json = query.format == Format::Json;
         let members = [
-            pop.map(|key| (Param::ReqCnf, Value::Key(key))),
+            pop.map(|key| (Param::ReqCnf, Value::ReqCnf(key))),
             is_json.then_some(text(Param::GrantType, GrantType::ClientCredentials.name())),
             query.audience.as_deref().map(|audience| text(Param::Audience, audience)),
             scope.map(|scope| text(Param::Scope, scope)),
             Some(text(Param::ClientId, client_id.as_str())),
-            match proof {
-                Proof::Secret(secret) => Some((Param::ClientSecret, Value::Opaque(secret))),
-                Proof::Assertion(_) | Proof::CoseAssertion(_) => None,
-            },
-            state.map(|state| text(Param::State, state)),
-            match proof {
-                Proof::Assertion(_) if is_json => Some(text(Param::ClientAssertionType, ASSERTION_TYPE)),
-                _ => None,
-            },
-            match proof {
-                Proof::Assertion(assertion) => Some(text(Param::ClientAssertion, assertion)),
-                Proof::CoseAssertion(assertion) => Some((Param::ClientAssertion, Value::Bytes(assertion))),
-                Proof::Secret(_) => None,
-            },
         ];
-        Self { format: query.format, members: members.into_iter().flatten().collect() }
+        let mut all = Self { format: query.format, members: members.into_iter().flatten().collect() };
+        all.prove(proof, state);
+        all
+    }
+
+    /// Adds what proves who asks, and the state.
+    fn prove(&mut self, proof: Proof<'a>, state: Option<&'a str>) {
+        let state = state.map(|state| (Param::State, Value::Text(state)));
+        match proof {
+            Proof::Secret(secret) => self.members.extend([Some((Param::ClientSecret, Value::Opaque(secret))), state].into_iter().flatten()),
+            Proof::Assertion(assertion) => {
+                let kind = (self.format == Format::Json).then_some((Param::ClientAssertionType, Value::Text(ASSERTION_TYPE)));
+                self.members.extend(state.into_iter().chain(kind));
+                self.members.push((Param::ClientAssertion, Value::Text(assertion)));
+            }
+            Proof::CoseAssertion(assertion) => {
+                self.members.extend(state);
+                self.members.push((Param::ClientAssertion, Value::Bytes(assertion)));
+            }
+        }
     }
 
     fn iter(&self) -> impl Iterator<Item = (Param, Value<'a>)> {
@@ -177,7 +213,8 @@ impl Serialize for Members<'_> {
                 (_, Value::Text(text)) | (Format::Json, Value::Opaque(text)) => map.serialize_value(text)?,
                 (Format::Cbor, Value::Opaque(text)) => map.serialize_value(Bytes::new(text.as_bytes()))?,
                 (_, Value::Bytes(bytes)) => map.serialize_value(Bytes::new(bytes))?,
-                (format, Value::Key(key)) => map.serialize_value(&req_cnf(format, key))?,
+                (format, Value::ReqCnf(key)) => map.serialize_value(&req_cnf(format, key))?,
+                (format, Value::PublicKey(key)) => map.serialize_value(&public_key(format, key))?,
             }
         }
         map.end()
@@ -187,7 +224,7 @@ impl Serialize for Members<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oauth::{ClientCredential, TokenAsk, decode_client_request};
+    use crate::oauth::{ClientCredential, CredentialAsk, TokenAsk, decode_client_request};
 
     fn query(format: Format) -> TokenQuery {
         TokenQuery { format, scope: Some("b a".parse().unwrap()), audience: Some("rs".into()), pop: false, state: None }
@@ -254,6 +291,35 @@ mod tests {
         }
         assert_eq!(hex(&encode_nonce(Format::Cbor, Some("7"))), "a1181c6137");
         assert_eq!(encode_nonce(Format::Json, None).as_slice(), b"{}");
+    }
+
+    #[test]
+    fn requests_for_a_credential_are_golden() {
+        let encoded = |format, key| encode_credential(format, &"d".parse().unwrap(), Proof::Secret("s"), key, Some("7"));
+        assert_eq!(encoded(Format::Json, None).as_slice(), br#"{"client_id":"d","client_secret":"s","state":"7"}"#);
+        assert_eq!(hex(&encoded(Format::Cbor, None)), "a31818616418194173181c6137");
+        let key = Jwk::ed25519(&[0; 32]);
+        let x = "A".repeat(43);
+        let json = format!(r#"{{"client_id":"d","client_secret":"s","state":"7","jwk":{{"x":"{x}","crv":"Ed25519","kty":"OKP"}}}}"#);
+        assert_eq!(std::str::from_utf8(&encoded(Format::Json, Some(&key))).unwrap(), json);
+        let cbor = encoded(Format::Cbor, Some(&key));
+        let value: serde_cbor::Value = serde_cbor::from_slice(&cbor).unwrap();
+        assert_eq!(serde_cbor::to_vec(&value).unwrap(), *cbor, "deterministic");
+        assert!(hex(&cbor).ends_with(&format!("3a00010002a301012006215820{}", "00".repeat(32))));
+    }
+
+    #[test]
+    fn what_an_assertion_for_a_credential_is_bound_to_is_what_the_gateway_reads() {
+        let key = Jwk::ed25519(&[0; 32]);
+        for format in [Format::Json, Format::Cbor] {
+            let id = "d".parse().unwrap();
+            for key in [None, Some(&key)] {
+                let payload = encode_credential(format, &id, Proof::Assertion("a.b.c"), key, Some("7"));
+                let request = decode_client_request::<CredentialAsk>(format, &payload).unwrap();
+                let ClientCredential::Assertion(_, digest) = request.credential() else { panic!("no assertion") };
+                assert_eq!(*digest, credential_digest(format, &id, key));
+            }
+        }
     }
 
     #[test]

@@ -9,10 +9,11 @@ use zeroize::Zeroizing;
 
 use super::answer::Answer;
 use super::link::{Event, Link, Message, Publication, Reply};
-use super::{ConnectProblem, Credential, DeviceError, DeviceKey, DeviceOptions, MqttVersion, TokenAnswer, TokenQuery, answer, request};
+use super::request::{self, Proof};
+use super::{ConnectProblem, Credential, DeviceError, DeviceKey, DeviceOptions, MqttVersion, TokenAnswer, TokenQuery, answer};
 use crate::clock::UnixTime;
 use crate::jose::{JwkSet, JwtError};
-use crate::oauth::{ErrorCode, Format, Operation, Secret};
+use crate::oauth::{ErrorCode, Format, Operation, RequestDigest, Secret};
 use crate::token::{self, Claims};
 
 /// Longest wait for an answer; keeps deadlines within what an `Instant` can hold.
@@ -38,7 +39,25 @@ struct Exchange<'q> {
     encode: &'q (dyn Fn(Option<&str>) -> Zeroizing<Vec<u8>> + Sync),
 }
 
+/// Encodes a request, given what proves who asks, and the `state`.
+type Encode<'q> = dyn Fn(Proof<'_>, Option<&str>) -> Zeroizing<Vec<u8>> + Sync + 'q;
+
+/// A request of a client, whatever it asks for, without what proves who it is.
+pub(super) struct AuthenticatedAsk<'q> {
+    pub(super) operation: Operation,
+    pub(super) format: Format,
+    pub(super) state: Option<&'q str>,
+    /// What an assertion is bound to.
+    pub(super) digest: RequestDigest,
+    pub(super) encode: &'q Encode<'q>,
+}
+
 impl<'a> Session<'a> {
+    /// The device's options.
+    pub(super) fn options(&self) -> &'a DeviceOptions {
+        self.options
+    }
+
     /// Connects and authenticates.
     ///
     /// # Errors
@@ -61,33 +80,45 @@ impl<'a> Session<'a> {
     /// # Errors
     /// [`DeviceError::Rejected`] if the gateway refuses, the others if no usable answer comes.
     pub async fn request_token(&mut self, query: &TokenQuery) -> Result<TokenAnswer, DeviceError> {
+        self.request_token_by(&self.options.credential, query).await
+    }
+
+    /// The same by another credential than that of the session.
+    pub(super) async fn request_token_by(&mut self, credential: &Credential, query: &TokenQuery) -> Result<TokenAnswer, DeviceError> {
         let id = &self.options.client_id;
-        match &self.options.credential {
+        let pop = match credential {
+            Credential::Key(key) => query.pop.then(|| key.key.public()),
+            Credential::Secret(_) => None,
+        };
+        let ask = AuthenticatedAsk {
+            operation: Operation::Token,
+            format: query.format,
+            state: query.state.as_deref(),
+            digest: request::digest(id, query, pop),
+            encode: &|proof, state| request::encode(id, proof, query, pop, state),
+        };
+        self.exchange_as(credential, &ask).await?.token()
+    }
+
+    /// Sends a request of a client that says who it is, again with a nonce if the gateway wants one.
+    pub(super) async fn exchange_as(&mut self, credential: &Credential, ask: &AuthenticatedAsk<'_>) -> Result<Answer, DeviceError> {
+        let AuthenticatedAsk { operation, format, state, ref digest, encode } = *ask;
+        let key = match credential {
             Credential::Secret(secret) => {
                 let secret = text(secret)?;
-                let encode = |state: Option<&str>| request::encode(id, request::Proof::Secret(&secret), query, None, state);
-                self.exchange_for_token(query, &encode).await?.token()
+                let encode = |state: Option<&str>| encode(Proof::Secret(&secret), state);
+                return self.exchange(&Exchange { operation, format, state, encode: &encode }).await;
             }
-            Credential::Key(key) => {
-                let pop = query.pop.then(|| key.key.public());
-                let digest = request::digest(id, query, pop);
-                let mut nonce = if key.clock.is_none() { Some(self.request_nonce(query.format).await?) } else { None };
-                loop {
-                    let assertion = match key.cose && query.format == Format::Cbor {
-                        true => Zeroizing::new(key.cose_assertion(id, nonce.as_deref(), Some(&digest))?),
-                        false => Zeroizing::new(key.assertion(id, nonce.as_deref(), Some(&digest))?.into_bytes()),
-                    };
-                    let proof = match std::str::from_utf8(&assertion) {
-                        Ok(text) => request::Proof::Assertion(text),
-                        Err(_) => request::Proof::CoseAssertion(&assertion),
-                    };
-                    let encode = |state: Option<&str>| request::encode(id, proof, query, pop, state);
-                    let answer = self.exchange_for_token(query, &encode).await?;
-                    match (answer.wants_nonce(), nonce) {
-                        (Some(wanted), None) => nonce = Some(wanted),
-                        _ => return answer.token(),
-                    }
-                }
+            Credential::Key(key) => key,
+        };
+        let mut nonce = if key.clock.is_none() { Some(self.request_nonce(format).await?) } else { None };
+        loop {
+            let assertion = key.sign(format, &self.options.client_id, nonce.as_deref(), digest)?;
+            let encode = |state: Option<&str>| encode(assertion.proof(), state);
+            let answer = self.exchange(&Exchange { operation, format, state, encode: &encode }).await?;
+            match (answer.wants_nonce(), nonce) {
+                (Some(wanted), None) => nonce = Some(wanted),
+                _ => return Ok(answer),
             }
         }
     }
@@ -102,14 +133,6 @@ impl<'a> Session<'a> {
         let nonce = answer.nonce;
         answer.outcome?;
         nonce.ok_or_else(|| DeviceError::Protocol("the gateway's answer to a nonce request has no nonce".into()))
-    }
-
-    async fn exchange_for_token(
-        &mut self,
-        query: &TokenQuery,
-        encode: &(dyn Fn(Option<&str>) -> Zeroizing<Vec<u8>> + Sync),
-    ) -> Result<Answer, DeviceError> {
-        self.exchange(&Exchange { operation: Operation::Token, format: query.format, state: query.state.as_deref(), encode }).await
     }
 
     async fn exchange(&mut self, exchange: &Exchange<'_>) -> Result<Answer, DeviceError> {
@@ -288,12 +311,12 @@ impl Answer {
 
 /// What the broker is shown at CONNECT.
 fn mqtt_password(options: &DeviceOptions) -> Result<Zeroizing<String>, DeviceError> {
-    match &options.credential {
-        Credential::Secret(secret) | Credential::Key(DeviceKey { mqtt_password: Some(secret), .. }) => text(secret),
-        Credential::Key(DeviceKey { clock: None, .. }) => {
+    match (&options.mqtt_password, &options.credential) {
+        (Some(secret), _) | (None, Credential::Secret(secret)) => text(secret),
+        (None, Credential::Key(DeviceKey { clock: None, .. })) => {
             Err(DeviceError::Protocol("a device without a clock cannot connect by assertion; it needs an MQTT password".into()))
         }
-        Credential::Key(key) => key.assertion(&options.client_id, None, None).map(Zeroizing::new),
+        (None, Credential::Key(key)) => key.assertion(&options.client_id, None, None).map(Zeroizing::new),
     }
 }
 

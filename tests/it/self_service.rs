@@ -23,6 +23,10 @@ on_both_links!(
     a_request_delivered_twice_gets_one_secret,
     a_lost_answer_is_asked_for_again,
     a_new_secret_survives_sigkill_before_its_first_use,
+    the_reference_device_rotates_its_secret,
+    the_reference_device_rotates_its_key,
+    the_reference_device_goes_on_where_it_was_interrupted,
+    the_reference_device_keeps_what_serves_if_its_disk_is_full,
     deny_during_the_operators_rotation,
     deny_another_method_and_unusable_keys,
     deny_unbound_requests,
@@ -210,6 +214,162 @@ fn a_new_secret_survives_sigkill_before_its_first_use(site: &Site) {
         Broker::Embedded => Device::connect(site, "dev1", &old),
     };
     assert!(serves(&device, &old) && serves(&device, &new) && !serves(&device, &old));
+}
+
+/// Where the MQTT password is, once that is another than the secret: a Mosquitto hears nothing of a rotation.
+fn mqtt_password_file(site: &Site) -> std::path::PathBuf {
+    site.path("first.password")
+}
+
+/// The arguments of `device rotate` for a file of `dev1`.
+fn rotation(site: &Site, flags: &[&str]) -> Vec<String> {
+    let (broker, ca_file, password) = (format!("mqtts://localhost:{}", site.port()), site.ca_file(), mqtt_password_file(site));
+    let mut arguments = vec!["device", "rotate", "--broker", &broker, "--ca-file", ca_file.to_str().unwrap(), "--client-id", "dev1"];
+    arguments.extend(flags);
+    if password.exists() {
+        arguments.extend(["--mqtt-password-file", password.to_str().unwrap()]);
+    }
+    arguments.extend(["--output", "json"]);
+    arguments.into_iter().map(str::to_owned).collect()
+}
+
+fn rotate(site: &Site, flags: &[&str]) -> Value {
+    let arguments = rotation(site, flags);
+    let told = site.credgate(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    serde_json::from_str(&told).unwrap()
+}
+
+/// The secret in the file of `dev1`, which was rotated.
+fn secret_in_file(site: &Site) -> String {
+    use std::os::unix::fs::PermissionsExt as _;
+    let file = site.path("dev1.secret");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(!site.path("dev1.secret.new").exists());
+    let secret = std::fs::read_to_string(file).unwrap();
+    site.keep_secret(&secret);
+    secret
+}
+
+/// From now on the MQTT password of `dev1` is no longer its secret, on a broker that keeps its own.
+fn keep_mqtt_password(site: &Site, first: &str) {
+    if matches!(site.broker, Broker::Mosquitto(_)) {
+        std::fs::write(mqtt_password_file(site), first).unwrap();
+        crate::site::restrict(&mqtt_password_file(site));
+    }
+}
+
+fn the_reference_device_rotates_its_secret(site: &Site) {
+    let (first, device) = device(site);
+    let file = site.path("dev1.secret");
+    let file = ["--secret-file", file.to_str().unwrap()];
+    let mut old = first.clone();
+    for form in [["--format", "json", "--mqtt-version", "5"], ["--format", "cbor", "--mqtt-version", "3.1.1"]] {
+        let told = rotate(site, &[&file[..], &form].concat());
+        assert_eq!((&told["resumed"], &told["client_secret_expires_at"]), (&json!(false), &json!(0)), "{told}");
+        assert_eq!(told["secret_file"], file[1]);
+        let new = secret_in_file(site);
+        assert_ne!(new, old);
+        assert!(!serves(&device, &old) && serves(&device, &new));
+        keep_mqtt_password(site, &first);
+        old = new;
+    }
+}
+
+fn the_reference_device_rotates_its_key(site: &Site) {
+    site.define_policy();
+    let (pem, jwk, password) = (site.path("dev1.pem"), site.path("dev1.jwk"), site.path("mqtt.password"));
+    std::fs::write(&jwk, site.credgate(&["device", "keygen", "--key-file", pem.to_str().unwrap()])).unwrap();
+    site.credgate(&["client", "add", "dev1", "--scope", "telemetry:write", "--jwk-file", jwk.to_str().unwrap()]);
+    std::fs::write(&password, MQTT_PASSWORD).unwrap();
+    crate::site::restrict(&password);
+    let mut flags = vec!["--key-file", pem.to_str().unwrap(), "--issuer", ISSUER];
+    let mut ways: Vec<&[&str]> =
+        vec![&["--format", "json"], &["--format", "cbor", "--mqtt-version", "3.1.1"], &["--format", "cbor", "--cose", "--alg", "ES256"]];
+    match &site.broker {
+        Broker::Mosquitto(mosquitto) => {
+            mosquitto.set_password("dev1", MQTT_PASSWORD);
+            flags.extend(["--mqtt-password-file", password.to_str().unwrap()]);
+            ways.push(&["--no-clock", "--alg", "EdDSA"]);
+        }
+        Broker::Embedded => crate::assertions::wait_for_the_second_after_the_start(site),
+    }
+    let mut kids = std::collections::BTreeSet::new();
+    for way in ways {
+        let told = rotate(site, &[&flags[..], way].concat());
+        let kid = told["kid"].as_str().unwrap().to_owned();
+        let shown = wait_for("the end of the rotation", || Some(show(site)).filter(|shown| shown.get("rotation").is_none()));
+        assert_eq!(shown["kids"], json!([kid]), "{way:?}");
+        assert!(kids.insert(kid) && !site.path("dev1.pem.new").exists());
+    }
+}
+
+fn the_reference_device_goes_on_where_it_was_interrupted(site: &Site) {
+    let (old, device) = device(site);
+    let (file, next) = (site.path("dev1.secret"), site.path("dev1.secret.new"));
+    let flags = ["--secret-file", file.to_str().unwrap()];
+    let leave = |secret: &str| {
+        std::fs::write(&next, secret).unwrap();
+        crate::site::restrict(&next);
+    };
+    // Before the first use of the new one, after it, and with one that another request replaced.
+    let first = new_secret(site, &device.request(&by_secret(&old, "a")));
+    leave(&first);
+    assert_eq!(rotate(site, &flags)["resumed"], true);
+    assert_eq!(secret_in_file(site), first);
+    keep_mqtt_password(site, &old);
+    let second = new_secret(site, &device.request(&by_secret(&first, "b")));
+    assert!(serves(&device, &second) && !serves(&device, &first));
+    leave(&second);
+    assert_eq!(rotate(site, &flags)["resumed"], true);
+    assert_eq!(secret_in_file(site), second);
+    let lost = new_secret(site, &device.request(&by_secret(&second, "c")));
+    new_secret(site, &device.request(&by_secret(&second, "d")));
+    for left in [lost.as_str(), ""] {
+        leave(left);
+        assert_eq!(rotate(site, &flags)["resumed"], false, "{left:?}");
+        let new = secret_in_file(site);
+        assert!(new != left && serves(&device, &new));
+    }
+}
+
+fn the_reference_device_keeps_what_serves_if_its_disk_is_full(site: &Site) {
+    let (old, device) = device(site);
+    let file = site.path("dev1.secret");
+    let flags = ["--secret-file", file.to_str().unwrap()];
+    // No file can grow, and that is an error instead of a signal.
+    let output = std::process::Command::new("sh")
+        .args(["-c", r#"trap "" XFSZ; ulimit -f 0; exec "$0" "$@""#, crate::site::CREDGATE])
+        .args(rotation(site, &flags))
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(74), "{told}");
+    assert!(told.contains("the old secret serves"), "{told}");
+    assert_eq!(secret_in_file(site), old);
+    assert!(serves(&device, &old) && show(site)["rotation"]["started_by"] == "client");
+    assert_eq!(rotate(site, &flags)["resumed"], false);
+    assert!(serves(&device, &secret_in_file(site)) && !serves(&device, &old));
+}
+
+#[cfg(feature = "embedded-broker")]
+#[test]
+fn deny_what_the_reference_device_cannot_rotate() {
+    let site = &Site::embedded();
+    let (secret, _) = device(site);
+    let (file, wrong) = (site.path("dev1.secret"), site.path("wrong.secret"));
+    let run = |flags: &[&str]| {
+        let arguments = rotation(site, flags);
+        site.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).status.code()
+    };
+    std::fs::write(&wrong, "wrong").unwrap();
+    crate::site::restrict(&wrong);
+    assert_eq!(run(&[]), Some(64), "no file is named");
+    assert_eq!(run(&["--secret-file", site.path("none").to_str().unwrap()]), Some(66));
+    assert_eq!(run(&["--secret-file", wrong.to_str().unwrap()]), Some(77));
+    std::fs::create_dir(site.path("dev1.secret.new")).unwrap();
+    assert_ne!(run(&["--secret-file", file.to_str().unwrap()]), Some(0), "something is in the way");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), secret);
+    assert!(show(site).get("rotation").is_none(), "nothing was asked for");
 }
 
 fn deny_during_the_operators_rotation(site: &Site) {

@@ -118,6 +118,24 @@ fn deny_changes_after_a_failed_sync() {
 }
 
 #[test]
+fn deny_a_clients_own_rotation_that_the_disk_does_not_take() {
+    use crate::clients::{CredentialRef, CredentialStore as _, CredentialWish, RotationFailure, RotationRule};
+    let directory = tempfile::tempdir().unwrap();
+    let (registry, gate) = open_with_gate(directory.path());
+    gate.outcome.send(Ok(())).unwrap();
+    registry.add_client(client("a")).unwrap();
+    let before = registry.client(&id("a")).unwrap();
+    let by = CredentialRef::Secret(&before.secrets[0]).id();
+    gate.outcome.send(Err(io::Error::other("the disk is full"))).unwrap();
+    gate.outcome.send(Ok(())).unwrap();
+    let failure = registry.rotate(&id("a"), by, CredentialWish::Secret, RotationRule::default(), NOW).map(|_| ());
+    assert_eq!(failure, Err(RotationFailure::NotKept));
+    assert_eq!(registry.client(&id("a")), Some(before.clone()), "the secret that nobody got does not count");
+    drop((gate, registry));
+    assert_eq!(open(directory.path()).client(&id("a")), Some(before));
+}
+
+#[test]
 fn concurrent_changes_are_all_durable_and_grouped() {
     const THREADS: usize = 16;
     const CLIENTS: usize = 40;
