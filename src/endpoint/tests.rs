@@ -3,6 +3,7 @@
 mod credential;
 mod explain;
 mod grants;
+mod metadata;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -319,6 +320,27 @@ fn a_device_without_a_clock_is_told_to_use_a_nonce() {
 }
 
 #[test]
+fn deny_nonces_that_were_not_given_or_have_gone_stale() {
+    let engine = engine_with_assertions();
+    let given = answer(&send(&engine, "signer", b"{}", |request| request.operation = "nonce"));
+    let client_id: ClientId = "signer".parse().unwrap();
+    let at = |now: UnixTime, jti: &str, nonce: &Value| {
+        let payload = request_by_assertion(&json!({"iat": 1, "exp": 61, "jti": jti, "nonce": nonce}), &json!({}));
+        let (client_id, payload) = (&client_id, payload.as_slice());
+        let channel = Channel::Untrusted;
+        let request = Request { client_id, operation: "token", format: Format::Json, payload, channel, envelope: Ok(()) };
+        engine.handle(&request, now, [3; 16]).decision
+    };
+    let lifetime = given["expires_in"].as_u64().unwrap();
+    let stale = at(NOW.saturating_add(lifetime), "a", &given["cnonce"]);
+    assert_eq!(refusal(&stale), (ErrorCode::UseNonce, Reason::StaleNonce));
+    for (jti, nonce) in [("b", json!("AAAA")), ("c", json!("")), ("d", json!("A".repeat(32)))] {
+        assert_eq!(refusal(&at(NOW, jti, &nonce)), (ErrorCode::UseNonce, Reason::StaleNonce), "{nonce}");
+    }
+    assert!(at(NOW.saturating_add(lifetime.saturating_sub(1)), "e", &given["cnonce"]).is_accepted());
+}
+
+#[test]
 fn deny_secrets_through_an_untrusted_broker() {
     let (engine, secret) = engine();
     let payload = json!({"grant_type": "client_credentials", "client_secret": secret}).to_string();
@@ -393,40 +415,6 @@ fn hostile_bytes_never_panic_and_never_pass() {
                 let _ = send(&engine, "one", &flipped, |request| request.format = format);
             }
         }
-    }
-}
-
-#[test]
-fn metadata_is_signed_by_the_active_key() {
-    let (engine, _) = engine();
-    let mut metadata = serde_json::to_value(engine.metadata("oauth2/v1", Channel::Trusted)).unwrap();
-    let signed = metadata.as_object_mut().unwrap().remove("signed_metadata").unwrap();
-    let signed = signed.as_str().unwrap();
-    let (header, mut claims) = decode_unverified(signed).unwrap();
-    assert_eq!(header["kid"], engine.keys().active().kid());
-    assert_eq!(claims.as_object_mut().unwrap().remove("iss"), Some(json!(ISSUER)));
-    assert_eq!(claims, metadata);
-    // It is no access token, whatever else it says.
-    assert!(token::verify(signed, ISSUER, None, &engine.keys().jwk_set(), NOW).is_err());
-}
-
-#[test]
-fn metadata_says_what_is_enabled() {
-    let (engine, _) = engine();
-    let metadata = serde_json::to_value(engine.metadata("oauth2/v1", Channel::Trusted)).unwrap();
-    assert_eq!(metadata["issuer"], ISSUER);
-    assert_eq!(metadata["grant_types_supported"], json!(["client_credentials"]));
-    assert_eq!(metadata["token_endpoint_auth_methods_supported"], json!(["client_secret_post"]));
-    assert_eq!(metadata["mqtt_request_topic"], "oauth2/v1/client/{client_id}/{operation}/{format}");
-    let untrusted = serde_json::to_value(engine.metadata("oauth2/v1", Channel::Untrusted)).unwrap();
-    assert_eq!(untrusted["token_endpoint_auth_methods_supported"], json!([]));
-    assert!(untrusted.get("token_endpoint_auth_signing_alg_values_supported").is_none());
-    for (channel, methods) in
-        [(Channel::Trusted, json!(["client_secret_post", "private_key_jwt"])), (Channel::Untrusted, json!(["private_key_jwt"]))]
-    {
-        let metadata = serde_json::to_value(engine_with_assertions().metadata("oauth2/v1", channel)).unwrap();
-        assert_eq!(metadata["token_endpoint_auth_methods_supported"], methods);
-        assert_eq!(metadata["token_endpoint_auth_signing_alg_values_supported"], json!(["EdDSA", "Ed25519", "ES256"]));
     }
 }
 

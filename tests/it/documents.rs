@@ -139,7 +139,7 @@ fn unhex(text: &str) -> Vec<u8> {
 }
 
 /// The fenced blocks of a language below a heading.
-fn blocks(document: &str, heading: &str, language: &str) -> Vec<String> {
+pub fn blocks(document: &str, heading: &str, language: &str) -> Vec<String> {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(document)).unwrap();
     let section = text.split(heading).nth(1).unwrap_or_else(|| panic!("{document} has {heading}")).split("\n## ").next().unwrap();
     section.split(&format!("```{language}\n")).skip(1).map(|block| block.split("\n```").next().unwrap().to_owned()).collect()

@@ -11,6 +11,7 @@
 
 mod architecture;
 mod assertions;
+mod codes;
 mod credentials;
 mod cwt;
 mod device;
@@ -20,10 +21,13 @@ mod documents;
 mod embedded;
 mod explain;
 mod first_steps;
+mod golden;
 mod link;
 mod mosquitto;
 mod operator;
+mod permissions;
 mod reference_device;
+mod refusals;
 #[cfg(feature = "embedded-broker")]
 mod rotation;
 mod self_service;

@@ -340,11 +340,3 @@ fn deny_wrong_and_missing_credentials() {
     assert_eq!(asked(&json!({"client_secret": secret_of(1), "client_id": "dev2"})), (ErrorCode::InvalidRequest, Reason::ClientIdMismatch));
     assert_eq!(*bench.store.kept.lock().unwrap(), 0);
 }
-
-#[test]
-fn metadata_lists_what_is_served() {
-    let operations = |engine: &Engine| engine.metadata("p", Channel::Trusted).mqtt.mqtt_operations_supported;
-    assert_eq!(operations(&engine().0), ["token"]);
-    assert_eq!(operations(&engine_with_assertions()), ["token", "nonce"]);
-    assert_eq!(operations(&Bench::with_keys(&[1], RULE).engine), ["token", "nonce", "credential"]);
-}
