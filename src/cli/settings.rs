@@ -8,10 +8,11 @@ use serde::Serialize;
 use super::connect::{config_file, load_config};
 use super::output::Output;
 use super::{CliError, Exit, Global};
+use crate::config::Config;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Read the configuration and say whether it is valid
+    /// Read the configuration and say whether it is valid, and what in it is worth a second thought
     Check,
     /// Print the configuration in effect, defaults included
     Show,
@@ -21,13 +22,38 @@ pub(super) enum Command {
 struct Checked {
     valid: bool,
     file: Option<PathBuf>,
+    warnings: Vec<Warning>,
+}
+
+/// What is valid and yet worth a second thought.
+#[derive(Serialize)]
+struct Warning {
+    code: &'static str,
+    message: String,
+}
+
+fn warnings(config: &Config) -> Vec<Warning> {
+    match config.read_master_key() {
+        Ok(Some(_)) => Vec::new(),
+        Ok(None) => {
+            let message = "signing keys are not sealed on disk: keys.master-key-file is not set, and systemd hands this command no credential \
+                           credgate-master-key, as it may hand one to the service; docs/operations.md tells how to give a master key";
+            vec![Warning { code: "keys_not_sealed", message: message.to_owned() }]
+        }
+        Err(error) => {
+            vec![Warning { code: error.code(), message: format!("the gateway will not start: the master key cannot be used: {error}") }]
+        }
+    }
 }
 
 pub(super) fn run(command: Command, global: &Global, output: &Output) -> Result<(), CliError> {
     let config = load_config(global)?;
     match command {
         Command::Check => {
-            let checked = Checked { valid: true, file: config_file(global) };
+            let checked = Checked { valid: true, file: config_file(global), warnings: warnings(&config) };
+            for warning in &checked.warnings {
+                output.note(&format!("warning: {}", warning.message));
+            }
             output.print(&checked, || match &checked.file {
                 Some(file) => format!("{}: valid\n", file.display()),
                 None => "no configuration file; the defaults are valid\n".to_owned(),

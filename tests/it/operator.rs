@@ -186,7 +186,18 @@ fn commands_at_once_all_succeed_or_say_why() {
 #[test]
 fn config_is_checked_and_shown() {
     let site = Site::mosquitto();
-    site.credgate(&["config", "check"]);
+    let told = site.run(&["config", "check"]);
+    assert!(told.status.success() && stderr(&told).contains("warning: signing keys are not sealed"), "{told:?}");
+    let checked = |site: &Site| json(&site.credgate(&["config", "check", "--output", "json"]));
+    assert_eq!((&checked(&site)["valid"], &checked(&site)["warnings"][0]["code"]), (&Value::Bool(true), &Value::from("keys_not_sealed")));
+    let plain = fs::read_to_string(site.config()).unwrap();
+    let master_key = site.path("master.key");
+    fs::write(site.config(), format!("{plain}[keys]\nmaster-key-file = \"{}\"\n", master_key.display())).unwrap();
+    assert_eq!(checked(&site)["warnings"][0]["code"], "private_file_unreadable");
+    fs::write(&master_key, [7; 32]).unwrap();
+    crate::site::restrict(&master_key);
+    assert_eq!(checked(&site)["warnings"], Value::Array(Vec::new()));
+    fs::write(site.config(), plain).unwrap();
     let shown = site.credgate(&["config", "show"]);
     assert!(shown.contains("max-lifetime = 3600") && shown.contains("trusted = true"), "{shown}");
     let text = fs::read_to_string(site.config()).unwrap();
