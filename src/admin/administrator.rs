@@ -4,12 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::{
-    AdminError, AdminErrorCode, Answer, ClientChanges, Command, DaemonStatus, KeyDocument, MAX_FRAME, NewClient, NewResourceServer,
-    NewRole, NewScope, Serving, token_size,
+    AdminError, AdminErrorCode, Answer, ClientChanges, Command, DaemonStatus, KeyDocument, NewClient, NewResourceServer, NewRole, NewScope,
+    Serving, token_size,
 };
 use crate::clients::{AuthMethod, Client, ClientKey, ClientSecret, ClientStore as _, MAX_KEYS, RotationRule, Status};
 use crate::clock::UnixTime;
@@ -25,8 +24,6 @@ pub(super) const MAX_NAME: usize = 256;
 pub(super) const MAX_TEXT: usize = 1_024;
 /// Scopes of a client and permissions of a scope, at most: a record fits a frame.
 const MAX_ITEMS: usize = 256;
-/// Bytes of a page of a list, one record more or less.
-const PAGE: usize = MAX_FRAME / 2;
 
 /// Executes the operator's commands on a registry.
 pub struct Administrator {
@@ -84,12 +81,7 @@ impl Administrator {
                 let id = new.client_id.clone().map_or_else(random_client_id, Ok)?;
                 self.change("client add", id.as_str(), caller, || self.add_client(&id, new))
             }
-            Command::ClientList { after } => {
-                let clients = self.registry.clients();
-                let following = clients.iter().filter(|client| after.as_ref().is_none_or(|after| client.client_id > *after));
-                let (clients, more) = page(following.map(|client| self.document(client)))?;
-                Ok(Answer::Clients { clients, more })
-            }
+            Command::ClientList(query) => self.list_clients(query),
             Command::ClientShow { client_id } => match self.registry.client(&client_id) {
                 Some(client) => Ok(Answer::Client(Box::new(self.document(&client)))),
                 None => Err(registry::RegistryError::NotFound { kind: "client", id: client_id.to_string() }.into()),
@@ -123,32 +115,17 @@ impl Administrator {
                 let id = new.id.clone();
                 self.change("resource-server add", id.as_str(), caller, || self.add_resource_server(new))
             }
-            Command::ResourceServerList { after } => {
-                let policy = self.registry.policy();
-                let following = policy.resource_servers.values().filter(|server| after.as_ref().is_none_or(|after| server.id > *after));
-                let (resource_servers, more) = page(following.cloned())?;
-                Ok(Answer::ResourceServers { resource_servers, more })
-            }
+            Command::ResourceServerList(query) => self.list_resource_servers(&query),
             Command::ScopeAdd(new) => {
                 let name = new.name.clone();
                 self.change("scope add", name.as_str(), caller, || self.add_scope(new))
             }
-            Command::ScopeList { after } => {
-                let policy = self.registry.policy();
-                let following = policy.scopes.values().filter(|scope| after.as_ref().is_none_or(|after| scope.name > *after));
-                let (scopes, more) = page(following.cloned())?;
-                Ok(Answer::Scopes { scopes, more })
-            }
+            Command::ScopeList(query) => self.list_scopes(&query),
             Command::RoleAdd(new) => {
                 let name = new.name.clone();
                 self.change("role add", name.as_str(), caller, || self.add_role(new))
             }
-            Command::RoleList { after } => {
-                let policy = self.registry.policy();
-                let following = policy.roles.values().filter(|role| after.as_ref().is_none_or(|after| role.name > *after));
-                let (roles, more) = page(following.cloned())?;
-                Ok(Answer::Roles { roles, more })
-            }
+            Command::RoleList(query) => self.list_roles(&query),
             Command::ResourceServerShow { .. } | Command::ScopeShow { .. } | Command::RoleShow { .. } => self.show_definition(command),
             Command::ResourceServerEdit { .. }
             | Command::ResourceServerRemove { .. }
@@ -328,20 +305,6 @@ fn check_changes(changes: &ClientChanges) -> Result<(), AdminError> {
     check_count("default scopes", changes.default_scope.as_ref().map_or(0, ScopeSet::len))?;
     check_count("roles", changes.roles.as_ref().map_or(0, BTreeSet::len))?;
     check_count("audiences", changes.audiences.as_ref().map_or(0, BTreeSet::len))
-}
-
-/// As many records as fit a page, and whether there are more.
-pub(super) fn page<T: Serialize>(records: impl Iterator<Item = T>) -> Result<(Vec<T>, bool), AdminError> {
-    let (mut taken, mut size) = (Vec::new(), 0_usize);
-    for record in records {
-        let json = serde_json::to_vec(&record).map_err(|error| AdminError::new(AdminErrorCode::Internal, error.to_string()))?;
-        size = size.saturating_add(json.len()).saturating_add(1);
-        if size > PAGE && !taken.is_empty() {
-            return Ok((taken, true));
-        }
-        taken.push(record);
-    }
-    Ok((taken, false))
 }
 
 pub(super) fn check_text(what: &str, text: &str, limit: usize) -> Result<(), AdminError> {

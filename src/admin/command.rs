@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
-    ClientChanges, ClientDocument, DaemonStatus, EnrolmentAnswer, EnrolmentCommand, Explain, KeyDocument, ResourceServerChanges,
-    RoleChanges, ScopeChanges,
+    ClientChanges, ClientCursor, ClientDocument, ClientQuery, DaemonStatus, EnrolmentAnswer, EnrolmentCommand, Explain, KeyDocument,
+    ResourceServerChanges, ResourceServerQuery, RoleChanges, RoleQuery, ScopeChanges, ScopeQuery,
 };
 use crate::clients::{Retire, Status};
 use crate::endpoint::Explanation;
@@ -17,17 +17,14 @@ use crate::policy::{Dialect, ResourceServer, ResourceServerId, Role, Scope, Toke
 
 /// One command of an operator. No command carries a secret.
 ///
-/// Lists come in pages that fit a frame: the next page begins `after` the last id of the one before.
+/// Lists come in pages that fit a frame: the next page begins `after` the last record of the one before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
     /// Registers a client; answered with its secret, this once, if it has one.
     ClientAdd(NewClient),
-    /// The clients, by id.
-    ClientList {
-        /// Where the page begins.
-        after: Option<ClientId>,
-    },
+    /// Clients, in pages.
+    ClientList(ClientQuery),
     /// One client.
     ClientShow {
         /// Which.
@@ -79,10 +76,7 @@ pub enum Command {
     /// Registers a resource server.
     ResourceServerAdd(NewResourceServer),
     /// The resource servers, by id.
-    ResourceServerList {
-        /// Where the page begins.
-        after: Option<ResourceServerId>,
-    },
+    ResourceServerList(ResourceServerQuery),
     /// One resource server.
     ResourceServerShow {
         /// Which.
@@ -103,10 +97,7 @@ pub enum Command {
     /// Defines a scope.
     ScopeAdd(NewScope),
     /// The scopes, by name.
-    ScopeList {
-        /// Where the page begins.
-        after: Option<ScopeToken>,
-    },
+    ScopeList(ScopeQuery),
     /// One scope.
     ScopeShow {
         /// Which.
@@ -127,10 +118,7 @@ pub enum Command {
     /// Defines a role.
     RoleAdd(NewRole),
     /// The roles, by name.
-    RoleList {
-        /// Where the page begins.
-        after: Option<RoleName>,
-    },
+    RoleList(RoleQuery),
     /// One role.
     RoleShow {
         /// Which.
@@ -281,10 +269,11 @@ pub enum Answer {
     ClientRemoved(Box<ClientDocument>),
     /// A page of clients.
     Clients {
-        /// In the order of their ids.
+        /// In the order that was asked for.
         clients: Vec<ClientDocument>,
-        /// Whether another page follows.
-        more: bool,
+        /// Where another page begins, if one follows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<ClientCursor>,
     },
     /// One resource server, as it is, as it is after a change, or as it was before it was removed.
     ResourceServer(Arc<ResourceServer>),
@@ -402,7 +391,7 @@ mod tests {
         let block = Command::ClientSetStatus { client_id: "dev1".parse().unwrap(), status: Status::Blocked };
         assert_eq!(serde_json::to_string(&block).unwrap(), r#"{"client_set_status":{"client_id":"dev1","status":"blocked"}}"#);
         assert_eq!(serde_json::from_str::<Command>(r#""status""#).unwrap(), Command::Status);
-        assert_eq!(serde_json::from_str::<Command>(r#"{"client_list":{}}"#).unwrap(), Command::ClientList { after: None });
+        assert_eq!(serde_json::from_str::<Command>(r#"{"client_list":{}}"#).unwrap(), Command::ClientList(ClientQuery::default()));
     }
 
     #[test]

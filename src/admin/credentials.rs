@@ -42,8 +42,9 @@ impl Administrator {
 
     /// What is told of a client now: with its last uses, and without what a rotation has ended.
     pub(super) fn document(&self, client: &Client) -> ClientDocument {
-        let mut client = client.clone();
-        client.settle(UnixTime::from(SystemTime::now()));
-        ClientDocument::new(&client, |credential| self.registry.last_used(&client.client_id, credential))
+        let (mut client, now) = (client.clone(), UnixTime::from(SystemTime::now()));
+        client.settle(now);
+        let last_use = self.registry.last_use(&client.client_id);
+        ClientDocument::new(&client, now, last_use, |credential| self.registry.last_used(&client.client_id, credential))
     }
 }

@@ -45,6 +45,12 @@ pub struct ClientDocument {
     pub not_before: Option<UnixTime>,
     /// Not served from then on; `None` for no limit.
     pub expires_at: Option<UnixTime>,
+    /// When it was last used, as far as it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used: Option<UnixTime>,
+    /// When it, a secret or a key of its ends next; `None` for never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_expiry: Option<UnixTime>,
     /// When its secrets were made and may be used.
     pub secrets: Vec<SecretDocument>,
     /// The ids of its keys, in the order in which they are tried.
@@ -114,8 +120,13 @@ pub struct RotationDocument {
 }
 
 impl ClientDocument {
-    /// The document of a client; `last_used` tells of each of its credentials.
-    pub(super) fn new(client: &Client, last_used: impl Fn(CredentialRef<'_>) -> Option<UnixTime>) -> Self {
+    /// The document of a client at that time; `last_use` is its own, and `last_used` tells of each of its credentials.
+    pub(super) fn new(
+        client: &Client,
+        now: UnixTime,
+        last_use: Option<UnixTime>,
+        last_used: impl Fn(CredentialRef<'_>) -> Option<UnixTime>,
+    ) -> Self {
         let secret_dates = |secret: &ClientSecret| SecretDocument {
             created_at: secret.created_at,
             not_before: secret.not_before,
@@ -153,6 +164,8 @@ impl ClientDocument {
             max_token_lifetime: client.max_token_lifetime,
             not_before: client.not_before,
             expires_at: client.expires_at,
+            last_used: last_use,
+            next_expiry: client.next_expiry(now),
             secrets: client.secrets.iter().map(secret_dates).collect(),
             kids: client.jwks.iter().map(|key| key.jwk.kid().to_owned()).collect(),
             keys: client.jwks.iter().map(key_dates).collect(),

@@ -7,7 +7,8 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::administrator::{MAX_TEXT, check_count, check_text, invalid, page, random};
+use super::administrator::{MAX_TEXT, check_count, check_text, invalid, random};
+use super::lists::page;
 use super::policies::something;
 use super::{AdminError, AdminErrorCode, Administrator, Answer, Caller, ClientDocument, IssuedSecret};
 use crate::clients::{Attributes, AuthMethod};
@@ -339,7 +340,7 @@ impl Administrator {
         Ok(match command {
             EnrolmentCommand::TemplateList { after } => {
                 let following = book.templates.values().filter(|template| after.as_ref().is_none_or(|after| template.name > *after));
-                let (templates, more) = page(following.cloned())?;
+                let (templates, more) = page(following.cloned(), None)?;
                 EnrolmentAnswer::Templates { templates, more }
             }
             EnrolmentCommand::TemplateShow { name } => {
@@ -348,7 +349,7 @@ impl Administrator {
             }
             EnrolmentCommand::List { after } => {
                 let following = book.enrolments.values().filter(|enrolment| after.as_ref().is_none_or(|after| enrolment.id > *after));
-                let (enrolments, more) = page(following.map(|enrolment| EnrolmentDocument::new(enrolment)))?;
+                let (enrolments, more) = page(following.map(|enrolment| EnrolmentDocument::new(enrolment)), None)?;
                 EnrolmentAnswer::Enrolments { enrolments, more }
             }
             EnrolmentCommand::Show { id } => EnrolmentAnswer::Enrolment(EnrolmentDocument::new(&*self.find_enrolment(&id)?)),
@@ -356,7 +357,7 @@ impl Administrator {
                 self.find_enrolment(&id)?;
                 let devices = self.registry.enrolled_devices(&id).into_iter();
                 let following = devices.filter(|(device, _)| after.as_ref().is_none_or(|after| device > after));
-                let (devices, more) = page(following.map(|(device, state)| DeviceDocument::new(device, state)))?;
+                let (devices, more) = page(following.map(|(device, state)| DeviceDocument::new(device, state)), None)?;
                 EnrolmentAnswer::Devices { devices, more }
             }
             _ => return Err(invalid("no command that shows templates or enrolments")),

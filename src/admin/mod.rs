@@ -14,7 +14,9 @@ mod enrolments;
 mod error;
 mod explain;
 mod frame;
+mod lists;
 mod policies;
+mod queries;
 mod socket;
 mod status;
 mod token_size;
@@ -30,5 +32,8 @@ pub use enrolments::{
 pub use error::{AdminError, AdminErrorCode};
 pub use explain::{Explain, Serving};
 pub use frame::{FrameError, MAX_FRAME, VERSION};
+pub use queries::{
+    ClientCursor, ClientFilter, ClientQuery, ClientSort, ClientSortField, ResourceServerQuery, RoleQuery, ScopeQuery, SortKey,
+};
 pub use socket::ControlSocket;
 pub use status::{DaemonStatus, LinkStatus, ListenerStatus};

@@ -238,7 +238,7 @@ mod tests {
             let answer = answer.unwrap().unwrap();
             assert!(matches!(answer, Answer::ClientAdded { client_secret: Some(ref secret), .. } if secret.secret().expose().len() == 43));
         }
-        let Answer::Clients { clients, more: false } = ask(&running.path, Command::ClientList { after: None }).await.unwrap() else {
+        let Answer::Clients { clients, next: None } = ask(&running.path, Command::ClientList(Default::default())).await.unwrap() else {
             panic!("not a whole list")
         };
         assert_eq!(clients.len(), 40);

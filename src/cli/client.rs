@@ -1,5 +1,7 @@
 //! `credgate client`.
 
+mod list;
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -14,7 +16,7 @@ use super::grants::{self, Grants};
 use super::jwk_file;
 use super::output::Output;
 use super::rotate::Rotate;
-use super::table::{Table, fields};
+use super::table::fields;
 use super::{CliError, Exit};
 use crate::admin::{self, Answer, ClientChanges, ClientDocument, ClientField, IssuedSecret, NewClient};
 use crate::clients::{Initiator, Retire, Status};
@@ -27,8 +29,8 @@ pub(super) enum Command {
     Add(Box<Add>),
     /// Change what a client may have; what is not named stays, a list that is named is replaced
     Edit(Box<Edit>),
-    /// List the clients
-    List,
+    /// List the clients, all or some
+    List(Box<list::List>),
     /// Show one client
     Show {
         /// The client
@@ -114,12 +116,6 @@ pub(super) struct Edit {
     clear: Vec<ClientField>,
 }
 
-/// What `client list` prints.
-#[derive(Serialize)]
-struct ClientList {
-    clients: Vec<ClientDocument>,
-}
-
 /// What `client add` prints: RFC 7591 section 3.2.1.
 #[derive(Serialize)]
 struct Registered<'a> {
@@ -136,7 +132,7 @@ pub(super) fn run(command: Command, gateway: &mut Gateway, output: &Output) -> R
     match command {
         Command::Add(args) => add(*args, gateway, output),
         Command::Edit(args) => edit(*args, gateway, output),
-        Command::List => list(gateway, output),
+        Command::List(args) => list::run(*args, gateway, output),
         Command::Show { client_id } => show(gateway.execute(admin::Command::ClientShow { client_id })?, output),
         Command::Remove { client_id, yes } => {
             if !yes {
@@ -171,52 +167,12 @@ fn set_status(client_id: ClientId, status: Status, gateway: &mut Gateway, output
 
 fn show(answer: Answer, output: &Output) -> Result<(), CliError> {
     match answer {
-        Answer::Client(client) => output.print(&client, || fields(&client_fields(&client))),
+        Answer::Client(client) => output.show(&client, || client_fields(&client)),
         Answer::ClientRemoved(client) => {
             output.print(&client, || format!("client {} was removed; tokens it holds are valid until they expire\n", client.client_id))
         }
         other => Err(super::error::unexpected(&other)),
     }
-}
-
-fn list(gateway: &mut Gateway, output: &Output) -> Result<(), CliError> {
-    let (mut all, mut after) = (Vec::new(), None);
-    loop {
-        match gateway.execute(admin::Command::ClientList { after })? {
-            Answer::Clients { clients, more } => {
-                after = clients.last().and_then(|client| client.client_id.parse().ok());
-                all.extend(clients);
-                if !more || after.is_none() {
-                    break;
-                }
-            }
-            other => return Err(super::error::unexpected(&other)),
-        }
-    }
-    if all.is_empty() {
-        output.note("no clients yet: credgate client add");
-    }
-    let list = ClientList { clients: all };
-    output.print(&list, || table(&list.clients))
-}
-
-fn table(clients: &[ClientDocument]) -> String {
-    if clients.is_empty() {
-        return String::new();
-    }
-    let mut table = Table::new(["CLIENT ID", "STATUS", "AUTHENTICATION", "CREATED", "NAME", "SCOPE", "ROLES"]);
-    for client in clients {
-        table.row([
-            client.client_id.clone(),
-            client.status.as_str().to_owned(),
-            client.token_endpoint_auth_method.as_str().to_owned(),
-            client.client_id_issued_at.to_string(),
-            client.client_name.clone(),
-            client.scope.clone(),
-            words(&client.roles),
-        ]);
-    }
-    table.render()
 }
 
 /// Words separated by spaces.
@@ -257,6 +213,7 @@ pub(super) fn client_fields(client: &ClientDocument) -> Vec<(&'static str, Strin
         ("Authentication", client.token_endpoint_auth_method.as_str().to_owned()),
         ("Secrets", secrets.collect::<Vec<_>>().join("; ")),
         ("Keys", keys.collect::<Vec<_>>().join("; ")),
+        ("Last used", client.last_used.map(|time| time.to_string()).unwrap_or_default()),
         ("Rotation", rotation.unwrap_or_default()),
         ("Request binding", if client.require_request_binding { "required".to_owned() } else { String::new() }),
         ("Software", [client.software_id.as_str(), client.software_version.as_str()].join(" ").trim().to_owned()),
@@ -295,15 +252,15 @@ fn add(args: Add, gateway: &mut Gateway, output: &Output) -> Result<(), CliError
     };
     let Some(secret) = secret else {
         let document = Registered { client: &client, client_secret: None, client_secret_expires_at: None };
-        return output.print(&document, || fields(&client_fields(&client)));
+        return output.show(&document, || client_fields(&client));
     };
     if let Some(file) = file {
         let path = file.keep(&secret).map_err(|error| take_back(&client, &error, gateway))?;
         let document = Registered { client: &client, client_secret: None, client_secret_expires_at: Some(0) };
-        return output.print(&document, || {
+        return output.show(&document, || {
             let mut shown = client_fields(&client);
             shown.insert(1, ("Secret file", path.display().to_string()));
-            fields(&shown)
+            shown
         });
     }
     let document = Registered { client: &client, client_secret: Some(&secret), client_secret_expires_at: Some(0) };
@@ -504,11 +461,11 @@ mod tests {
         assert_eq!(printed.json()["clients"].as_array().unwrap().len(), 0);
     }
 
-    fn client() -> ClientDocument {
+    pub(super) fn client() -> ClientDocument {
         serde_json::from_value(serde_json::json!({
             "client_id": "dev1", "client_name": "Pump", "token_endpoint_auth_method": "client_secret_post", "scope": "a b",
             "roles": ["pump"], "default_scope": "a", "audiences": ["rs"], "attributes": {"site": "berlin"}, "max_token_lifetime": 60,
-            "not_before": null, "expires_at": 4_000, "status": "active", "client_id_issued_at": 1_000, "updated_at": 2_000, "software_id": "fw", "software_version": "1.2",
+            "not_before": null, "expires_at": 4_000, "last_used": 3_000, "next_expiry": 4_000, "status": "active", "client_id_issued_at": 1_000, "updated_at": 2_000, "software_id": "fw", "software_version": "1.2",
             "secrets": [{ "created_at": 1_000, "not_before": null, "expires_at": null }],
         }))
         .unwrap()
@@ -528,17 +485,6 @@ mod tests {
         assert_eq!((&shown["scope"], &shown["token_endpoint_auth_method"]), (&"a b".into(), &"client_secret_post".into()));
         let shown = serde_json::to_value(Registered { client: &client, client_secret: None, client_secret_expires_at: Some(0) }).unwrap();
         assert!(shown.get("client_secret").is_none());
-    }
-
-    #[test]
-    fn people_get_a_table_with_dates() {
-        let text = table(&[client()]);
-        assert_eq!(
-            text,
-            "CLIENT ID  STATUS  AUTHENTICATION      CREATED               NAME  SCOPE  ROLES\n\
-             dev1       active  client_secret_post  1970-01-01T00:16:40Z  Pump  a b    pump\n"
-        );
-        assert_eq!(table(&[]), "");
     }
 
     #[test]

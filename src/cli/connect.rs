@@ -144,13 +144,15 @@ pub(super) mod tests {
     fn the_registry_is_used_directly_if_no_gateway_runs() {
         let directory = tempfile::tempdir().unwrap();
         let mut gateway = gateway(directory.path());
-        let missing = gateway.execute(Command::ClientList { after: None }).unwrap_err();
+        let missing = gateway.execute(Command::ClientList(Default::default())).unwrap_err();
         assert_eq!((missing.exit(), missing.code()), (Exit::NoInput, "no_registry"));
         assert!(!directory.path().join("state").exists(), "a look must not create anything");
 
         crate::cli::init::tests::init(&load_config(&gateway.global).unwrap());
         assert!(matches!(gateway.execute(Command::ClientAdd(NewClient::default())).unwrap(), Answer::ClientAdded { .. }));
-        let Answer::Clients { clients, .. } = gateway.execute(Command::ClientList { after: None }).unwrap() else { panic!("not a list") };
+        let Answer::Clients { clients, .. } = gateway.execute(Command::ClientList(Default::default())).unwrap() else {
+            panic!("not a list")
+        };
         assert_eq!(clients.len(), 1);
     }
 

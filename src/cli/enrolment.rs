@@ -11,8 +11,8 @@ use super::confirm::confirm;
 use super::connect::Gateway;
 use super::error::unexpected;
 use super::output::Output;
-use super::rotate::Seconds;
 use super::table::{Table, fields};
+use super::times::Seconds;
 use super::{CliError, Exit, template};
 use crate::admin::{
     self, Answer, ClientDocument, DeviceDocument, EnrolmentAnswer, EnrolmentCommand, EnrolmentDocument, IssuedSecret, MAX_SERIALS,

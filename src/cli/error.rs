@@ -187,6 +187,14 @@ pub(super) fn unexpected(answer: &crate::admin::Answer) -> CliError {
         .with_help("use the credgate program that the gateway itself was started from; restart the gateway after an upgrade")
 }
 
+/// Refuses an edit without a change.
+pub(super) fn something(is_nothing: bool, command: &str) -> Result<(), CliError> {
+    if !is_nothing {
+        return Ok(());
+    }
+    Err(CliError::new(Exit::Usage, "usage", "nothing to change was named").with_help(format!("see `credgate {command} --help`")))
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;

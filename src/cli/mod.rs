@@ -18,14 +18,17 @@ mod jwk_file;
 mod key;
 mod new_file;
 mod output;
-mod policy;
+mod pages;
 mod process;
+mod resource_server;
 mod role;
 mod rotate;
+mod scope;
 mod settings;
 mod status;
 mod table;
 mod template;
+mod times;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -84,10 +87,10 @@ enum Command {
     Client(client::Command),
     /// Resource servers: what checks tokens
     #[command(subcommand)]
-    ResourceServer(policy::ResourceServerCommand),
+    ResourceServer(resource_server::Command),
     /// Scopes: what a token may open
     #[command(subcommand)]
-    Scope(policy::ScopeCommand),
+    Scope(scope::Command),
     /// Roles: named sets of scopes
     #[command(subcommand)]
     Role(role::Command),
@@ -130,8 +133,8 @@ fn run(args: Args) -> Result<Exit, CliError> {
         Command::Device(args) => device::run(args, global.output == Format::Json, &output)?,
         Command::Config(command) => settings::run(command, &global, &output)?,
         Command::Client(command) => client::run(command, &mut Gateway::new(global), &output)?,
-        Command::ResourceServer(command) => policy::run_resource_server(command, &mut Gateway::new(global), &output)?,
-        Command::Scope(command) => policy::run_scope(command, &mut Gateway::new(global), &output)?,
+        Command::ResourceServer(command) => resource_server::run(command, &mut Gateway::new(global), &output)?,
+        Command::Scope(command) => scope::run(command, &mut Gateway::new(global), &output)?,
         Command::Role(command) => role::run(command, &mut Gateway::new(global), &output)?,
         Command::Enrolment(command) => enrolment::run(command, &mut Gateway::new(global), &output)?,
         Command::Key(command) => key::run(command, &mut Gateway::new(global), &output)?,

@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind, Write};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use super::table::{Rendered, Table, fields_within};
 use super::{CliError, Exit};
 
 /// The form of what is printed.
@@ -21,26 +22,52 @@ pub enum Format {
 /// The printer of results.
 pub(super) struct Output {
     format: Format,
+    /// Of the terminal that results go to, if they go to one.
+    width: Option<usize>,
     results: RefCell<Box<dyn Write>>,
 }
 
 impl Output {
     /// Prints to stdout.
     pub(super) fn new(format: Format) -> Self {
-        Self::to(format, Box::new(io::stdout()))
+        let width = rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col)).filter(|width| *width > 0);
+        Self { width, ..Self::to(format, Box::new(io::stdout())) }
     }
 
     /// Prints to `results`.
     pub(super) fn to(format: Format, results: Box<dyn Write>) -> Self {
-        Self { format, results: RefCell::new(results) }
+        Self { format, width: None, results: RefCell::new(results) }
+    }
+
+    /// What is printed.
+    pub(super) const fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Prints one record, as `document` or field by field.
+    pub(super) fn show(&self, document: &impl Serialize, fields: impl FnOnce() -> Vec<(&'static str, String)>) -> Result<(), CliError> {
+        self.print(document, || fields_within(&fields(), self.width))
+    }
+
+    /// Prints a table for people.
+    pub(super) fn print_table<const COLUMNS: usize>(&self, table: &Table<COLUMNS>) -> Result<(), CliError> {
+        let Rendered { text, left_out } = table.render_within(self.width);
+        self.stream(|results| results.write_all(text.as_bytes()))?;
+        if !left_out.is_empty() {
+            self.note(&format!("Not shown, for want of room: {}. A wider terminal or --output json shows them.", left_out.join(", ")));
+        }
+        Ok(())
+    }
+
+    /// Prints what `write` writes.
+    pub(super) fn stream(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), CliError> {
+        let mut results = self.results.borrow_mut();
+        printed(write(&mut **results).and_then(|()| results.flush()))
     }
 
     /// Prints a result, as `document` or as the text for people. A reader that has seen enough (`| head`) is no error.
     pub(super) fn print(&self, document: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), CliError> {
-        match self.deliver(document, text) {
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-            outcome => outcome.map_err(|error| CliError::new(Exit::Io, "io", "the result cannot be written to stdout").because(&error)),
-        }
+        printed(self.deliver(document, text))
     }
 
     /// Prints a result that must arrive, such as a secret that nothing can show again.
@@ -60,6 +87,14 @@ impl Output {
             // Nobody is left to be told if stderr is gone.
             let _ = writeln!(io::stderr().lock(), "{text}");
         }
+    }
+}
+
+/// A reader that has seen enough is no error.
+fn printed(outcome: io::Result<()>) -> Result<(), CliError> {
+    match outcome {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome.map_err(|error| CliError::new(Exit::Io, "io", "the result cannot be written to stdout").because(&error)),
     }
 }
 

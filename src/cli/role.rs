@@ -3,17 +3,16 @@
 use std::sync::Arc;
 
 use clap::Subcommand;
-use serde::Serialize;
 
 use super::confirm::confirm;
 use super::connect::Gateway;
-use super::error::unexpected;
+use super::error::{something, unexpected};
 use super::output::Output;
-use super::policy::something;
-use super::table::{Table, fields};
+use super::pages::{self, Page};
+use super::table::Table;
 use super::{CliError, grants};
-use crate::admin::{self, Answer, NewRole, RoleChanges};
-use crate::oauth::{RoleName, ScopeSet};
+use crate::admin::{self, Answer, NewRole, RoleChanges, RoleQuery};
+use crate::oauth::{RoleName, ScopeSet, ScopeToken};
 use crate::policy::Role;
 
 #[derive(Debug, Subcommand)]
@@ -40,8 +39,8 @@ pub(super) enum Command {
         #[arg(long, value_name = "TEXT")]
         description: Option<String>,
     },
-    /// List the roles
-    List,
+    /// List the roles, by name
+    List(List),
     /// Show one role
     Show {
         /// The role
@@ -57,9 +56,17 @@ pub(super) enum Command {
     },
 }
 
-#[derive(Serialize)]
-struct RoleList {
-    roles: Vec<Arc<Role>>,
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct List {
+    /// Only those that grant this scope
+    #[arg(long)]
+    scope: Option<ScopeToken>,
+    /// Only those whose name comes after this one
+    #[arg(long, value_name = "NAME")]
+    after: Option<RoleName>,
+    /// At most so many [default: all]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
 }
 
 pub(super) fn run(command: Command, gateway: &mut Gateway, output: &Output) -> Result<(), CliError> {
@@ -83,52 +90,39 @@ pub(super) fn run(command: Command, gateway: &mut Gateway, output: &Output) -> R
                 other => Err(unexpected(&other)),
             }
         }
-        Command::List => {
-            let (mut all, mut after) = (Vec::new(), None);
-            loop {
-                match gateway.execute(admin::Command::RoleList { after })? {
-                    Answer::Roles { roles, more } => {
-                        after = roles.last().map(|role| role.name.clone());
-                        all.extend(roles);
-                        if !more || after.is_none() {
-                            break;
-                        }
-                    }
-                    other => return Err(unexpected(&other)),
-                }
-            }
-            if all.is_empty() {
-                output.note("no roles yet: credgate role add");
-            }
-            let list = RoleList { roles: all };
-            output.print(&list, || role_table(&list.roles))
-        }
+        Command::List(list) => list_all(list, gateway, output),
     }
+}
+
+fn list_all(List { scope, after, limit }: List, gateway: &mut Gateway, output: &Output) -> Result<(), CliError> {
+    let empty = if scope.is_none() && after.is_none() { "no roles yet: credgate role add" } else { "no role is like that" };
+    let table = Table::new(["NAME", "SCOPE", "DESCRIPTION"]).yielding(&["SCOPE", "DESCRIPTION"]);
+    let list = pages::List { member: "roles", limit, empty, table, row };
+    list.print(output, after, |after, limit| {
+        match gateway.execute(admin::Command::RoleList(RoleQuery { scope: scope.clone(), after, limit }))? {
+            Answer::Roles { roles, more } => Ok(Page { next: roles.last().filter(|_| more).map(|role| role.name.clone()), records: roles }),
+            other => Err(unexpected(&other)),
+        }
+    })
 }
 
 fn show(answer: Answer, output: &Output) -> Result<(), CliError> {
     match answer {
-        Answer::Role(role) => output.print(&role, || fields(&role_fields(&role))),
+        Answer::Role(role) => output.show(&role, || fields(&role)),
         other => Err(unexpected(&other)),
     }
 }
 
-fn role_fields(role: &Role) -> Vec<(&'static str, String)> {
+fn fields(role: &Role) -> Vec<(&'static str, String)> {
     vec![
         ("Name", role.name.to_string()),
         ("Scope", role.scope.to_string()),
         ("Description", role.description.clone()),
         ("Created", role.created_at.to_string()),
+        ("Updated", role.updated_at.to_string()),
     ]
 }
 
-fn role_table(roles: &[Arc<Role>]) -> String {
-    if roles.is_empty() {
-        return String::new();
-    }
-    let mut table = Table::new(["NAME", "SCOPE", "DESCRIPTION"]);
-    for role in roles {
-        table.row([role.name.to_string(), role.scope.to_string(), role.description.clone()]);
-    }
-    table.render()
+fn row(role: &Arc<Role>) -> [String; 3] {
+    [role.name.to_string(), role.scope.to_string(), role.description.clone()]
 }

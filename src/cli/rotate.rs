@@ -1,7 +1,6 @@
 //! `credgate client rotate`.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use serde::Serialize;
@@ -11,6 +10,7 @@ use super::connect::Gateway;
 use super::jwk_file;
 use super::output::Output;
 use super::table::fields;
+use super::times::Seconds;
 use super::{CliError, Exit};
 use crate::admin::{self, Answer, ClientDocument, IssuedSecret};
 use crate::clients::Retire;
@@ -45,27 +45,6 @@ fn retire(word: &str) -> Retire {
     if word == Retire::End.as_str() { Retire::End } else { Retire::FirstUse }
 }
 
-/// A length of time on the command line: seconds, or a number with `s`, `m`, `h` or `d`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seconds(pub(super) u32);
-
-impl FromStr for Seconds {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let digits = text.trim_end_matches(|last: char| last.is_ascii_lowercase());
-        let unit = match text.get(digits.len()..) {
-            Some("" | "s") => 1,
-            Some("m") => 60,
-            Some("h") => 3_600,
-            Some("d") => 86_400,
-            _ => return Err("must be seconds, or a number followed by s, m, h or d, such as 7d"),
-        };
-        let number = digits.parse::<u32>().map_err(|_| "must be seconds, or a number followed by s, m, h or d, such as 7d")?;
-        number.checked_mul(unit).map(Self).ok_or("must be less than 136 years")
-    }
-}
-
 /// What `client rotate` prints, by the names of RFC 7591 section 3.2.1.
 #[derive(Serialize)]
 struct Rotated<'a> {
@@ -84,7 +63,7 @@ pub(super) fn run(args: Rotate, gateway: &mut Gateway, output: &Output) -> Resul
         let command =
             if args.cancel { admin::Command::ClientRotateCancel { client_id } } else { admin::Command::ClientRotateFinish { client_id } };
         return match gateway.execute(command)? {
-            Answer::Client(client) => output.print(&client, || fields(&client_fields(&client))),
+            Answer::Client(client) => output.show(&client, || client_fields(&client)),
             other => Err(super::error::unexpected(&other)),
         };
     }
@@ -102,15 +81,15 @@ pub(super) fn run(args: Rotate, gateway: &mut Gateway, output: &Output) -> Resul
         };
     let Some(secret) = secret else {
         let document = Rotated { client: &client, client_secret: None, client_secret_expires_at: None };
-        return output.print(&document, || fields(&client_fields(&client)));
+        return output.show(&document, || client_fields(&client));
     };
     if let Some(file) = file {
         let path = file.keep(&secret).map_err(|error| take_back(&client_id, &error, gateway))?;
         let document = Rotated { client: &client, client_secret: None, client_secret_expires_at: Some(0) };
-        return output.print(&document, || {
+        return output.show(&document, || {
             let mut shown = client_fields(&client);
             shown.insert(1, ("Secret file", path.display().to_string()));
-            fields(&shown)
+            shown
         });
     }
     let document = Rotated { client: &client, client_secret: Some(&secret), client_secret_expires_at: Some(0) };
@@ -160,16 +139,6 @@ mod tests {
         let new = admin::NewClient { client_id: Some("dev1".parse().unwrap()), ..admin::NewClient::default() };
         assert!(gateway.execute(admin::Command::ClientAdd(new)).is_ok());
         (directory, gateway)
-    }
-
-    #[test]
-    fn times_have_units() {
-        for (text, seconds) in [("0", 0), ("90", 90), ("90s", 90), ("2m", 120), ("12h", 43_200), ("7d", 604_800)] {
-            assert_eq!(text.parse(), Ok(Seconds(seconds)), "{text}");
-        }
-        for text in ["", "d", "-1", "1.5h", "7 d", "1w", "1D", "1dd", "4294967296", "50000d"] {
-            assert!(text.parse::<Seconds>().is_err(), "{text}");
-        }
     }
 
     #[test]

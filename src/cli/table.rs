@@ -1,17 +1,34 @@
-//! Columns for people: aligned, plain, one record a line.
+//! Columns for people: aligned, plain, one record a line. On a terminal they fit its width; elsewhere nothing is left out.
 
 /// Between two columns.
 const GAP: &str = "  ";
+/// Characters that a column that gives way keeps.
+const KEPT: usize = 10;
 
 /// A table under construction.
 pub(super) struct Table<const COLUMNS: usize> {
+    headings: [&'static str; COLUMNS],
     rows: Vec<[String; COLUMNS]>,
+    yielding: &'static [&'static str],
+}
+
+/// A table as it is printed.
+pub(super) struct Rendered {
+    pub(super) text: String,
+    /// The headings of columns that found no room.
+    pub(super) left_out: Vec<&'static str>,
 }
 
 impl<const COLUMNS: usize> Table<COLUMNS> {
-    /// A table with these headings; they belong in upper case.
-    pub(super) fn new(headings: [&str; COLUMNS]) -> Self {
-        Self { rows: vec![headings.map(str::to_owned)] }
+    /// A table with these headings; they belong in upper case, the most important first.
+    pub(super) fn new(headings: [&'static str; COLUMNS]) -> Self {
+        Self { headings, rows: Vec::new(), yielding: &[] }
+    }
+
+    /// The same with columns that are cut short where a terminal is too narrow. The others are shown in full or, from the last, not at all.
+    pub(super) fn yielding(mut self, headings: &'static [&'static str]) -> Self {
+        self.yielding = headings;
+        self
     }
 
     /// Adds a record. An empty cell becomes a dash; control characters are shown escaped, so that no name can command a terminal.
@@ -19,32 +36,107 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
         self.rows.push(cells.map(|cell| if cell.is_empty() { "-".to_owned() } else { printable(&cell) }));
     }
 
-    /// The text, one line a row, without blanks at the end.
+    /// Whether there is no record.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The whole text, one line a row, without blanks at the end.
     pub(super) fn render(&self) -> String {
-        let mut widths = [0; COLUMNS];
+        self.render_within(None).text
+    }
+
+    /// The text for a terminal of that width.
+    pub(super) fn render_within(&self, width: Option<usize>) -> Rendered {
+        let mut natural = self.headings.map(characters);
         for row in &self.rows {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = cell.chars().count().max(*width);
+            for (width, cell) in natural.iter_mut().zip(row) {
+                *width = characters(cell).max(*width);
             }
         }
+        let widths = width.map_or_else(|| natural.to_vec(), |width| self.fit(&natural, width));
         let mut text = String::new();
-        for row in &self.rows {
-            let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-            text.push_str(cells.collect::<Vec<_>>().join(GAP).trim_end());
+        let mut line = |cells: &mut dyn Iterator<Item = &str>| {
+            let cells: Vec<_> = cells.zip(&widths).map(|(cell, &width)| format!("{:<width$}", cut(cell, width))).collect();
+            text.push_str(cells.join(GAP).trim_end());
             text.push('\n');
+        };
+        line(&mut self.headings.iter().copied());
+        for row in &self.rows {
+            line(&mut row.iter().map(String::as_str));
         }
-        text
+        Rendered { text, left_out: self.headings.iter().skip(widths.len()).copied().collect() }
+    }
+
+    /// The widths of as many columns as find room.
+    fn fit(&self, natural: &[usize; COLUMNS], width: usize) -> Vec<usize> {
+        let least = |(heading, natural): (&&str, &usize)| {
+            if self.yielding.contains(heading) { (*natural).min(characters(heading).max(KEPT)) } else { *natural }
+        };
+        let least: Vec<usize> = self.headings.iter().zip(natural).map(least).collect();
+        let needed = |widths: &[usize]| {
+            let gaps = GAP.len().saturating_mul(widths.len().saturating_sub(1));
+            widths.iter().fold(gaps, |sum, width| sum.saturating_add(*width))
+        };
+        let mut shown = least;
+        while shown.len() > 1 && needed(&shown) > width {
+            shown.pop();
+        }
+        // What is left over goes to the narrowest columns that want more.
+        for _ in needed(&shown)..width {
+            let wanting = shown.iter_mut().zip(natural).filter(|(width, natural)| **width < **natural);
+            let Some((narrowest, _)) = wanting.min_by_key(|(width, _)| **width) else { break };
+            *narrowest = narrowest.saturating_add(1);
+        }
+        shown
     }
 }
 
 /// One record: a line for each field, values aligned. An empty value becomes a dash.
 pub(super) fn fields(fields: &[(&str, String)]) -> String {
-    let width = fields.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default().saturating_add(1);
+    fields_within(fields, None)
+}
+
+/// The same for a terminal of that width: a value that is too long goes on below itself.
+pub(super) fn fields_within(fields: &[(&str, String)], width: Option<usize>) -> String {
+    let name_width = fields.iter().map(|(name, _)| characters(name)).max().unwrap_or_default().saturating_add(1);
+    let indent = name_width.saturating_add(GAP.len());
+    // Where there is no room for words, the terminal may break lines as it likes.
+    let room = width.map_or(usize::MAX, |width| width.saturating_sub(indent)).max(16);
     let line = |(name, value): &(&str, String)| {
         let value = if value.is_empty() { "-".to_owned() } else { printable(value) };
-        format!("{:<width$}{GAP}{value}\n", format!("{name}:"))
+        let value = wrapped(&value, room).join(&format!("\n{:indent$}", ""));
+        format!("{:<name_width$}{GAP}{value}\n", format!("{name}:"))
     };
     fields.iter().map(line).collect()
+}
+
+/// Lines of at most so many characters, broken at blanks; a longer word has a line of its own.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if characters(line).saturating_add(1).saturating_add(characters(word)) <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// The text, or its beginning and an ellipsis.
+fn cut(text: &str, width: usize) -> String {
+    if characters(text) <= width {
+        return text.to_owned();
+    }
+    let beginning: String = text.chars().take(width.saturating_sub(1)).collect();
+    format!("{}…", beginning.trim_end())
+}
+
+fn characters(text: &str) -> usize {
+    text.chars().count()
 }
 
 /// The text with control characters escaped.
@@ -66,6 +158,25 @@ mod tests {
     }
 
     #[test]
+    fn a_table_fits_its_terminal() {
+        let mut table = Table::new(["ID", "NAME", "CREATED", "SCOPE"]).yielding(&["NAME", "SCOPE"]);
+        table.row(["dev1".into(), "The boiler of the cellar".into(), "2026-11-22T21:46:24Z".into(), "a b".into()]);
+        let within = |width| {
+            let Rendered { text, left_out } = table.render_within(Some(width));
+            let longest = text.lines().map(characters).max().unwrap();
+            assert!(longest <= width.max(4), "{width}: {text}");
+            (text, left_out)
+        };
+        assert_eq!(within(80).0, table.render());
+        let (text, left_out) = within(50);
+        assert!(text.contains("dev1  The boiler of…   2026-11-22T21:46:24Z  a b") && left_out.is_empty(), "{text}");
+        let (text, left_out) = within(38);
+        assert!(text.contains("dev1  The boile…  2026-11-22T21:46:24Z") && left_out == ["SCOPE"], "{text}");
+        assert_eq!(within(20), ("ID    NAME\ndev1  The boiler of…\n".to_owned(), vec!["CREATED", "SCOPE"]));
+        assert_eq!(within(1), ("ID\ndev1\n".to_owned(), vec!["NAME", "CREATED", "SCOPE"]), "the first column stays whole");
+    }
+
+    #[test]
     fn names_cannot_command_the_terminal() {
         let mut table = Table::new(["NAME"]);
         table.row(["\u{1b}[2J\nx\u{9b}".into()]);
@@ -76,5 +187,8 @@ mod tests {
     #[test]
     fn fields_are_aligned() {
         assert_eq!(fields(&[("Id", "1".into()), ("Name", String::new())]), "Id:    1\nName:  -\n");
+        let long = [("Scope", "telemetry:write config:read".to_owned()), ("Id", "a-word-that-is-longer-than-a-line".to_owned())];
+        let text = fields_within(&long, Some(28));
+        assert_eq!(text, "Scope:  telemetry:write\n        config:read\nId:     a-word-that-is-longer-than-a-line\n");
     }
 }

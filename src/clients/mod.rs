@@ -107,6 +107,20 @@ impl Client {
         }
     }
 
+    /// When it, a secret or a key of its ends next. What has ended for good, because it or all of its credentials have, tells when.
+    #[must_use]
+    pub fn next_expiry(&self, now: UnixTime) -> Option<UnixTime> {
+        let of_credentials = || self.secrets.iter().map(|secret| secret.expires_at).chain(self.jwks.iter().map(|key| key.expires_at));
+        let is_over = |end: &Option<UnixTime>| end.is_some_and(|end| end <= now);
+        if is_over(&self.expires_at) {
+            return self.expires_at;
+        }
+        if of_credentials().all(|end| is_over(&end)) {
+            return of_credentials().flatten().max();
+        }
+        of_credentials().chain([self.expires_at]).filter(|end| !is_over(end)).flatten().min()
+    }
+
     /// Whether the client is within its period of validity.
     #[must_use]
     pub fn is_valid_at(&self, now: UnixTime) -> bool {

@@ -84,6 +84,12 @@ impl Registry {
         self.usage.last(client_id, credential.id())
     }
 
+    /// When a client was last used by any credential, if that is known.
+    #[must_use]
+    pub fn last_use(&self, client_id: &ClientId) -> Option<UnixTime> {
+        self.usage.latest(client_id)
+    }
+
     /// Writes what was used since the last time, and first uses that could not be written. Blocks until it is durable.
     ///
     /// # Errors

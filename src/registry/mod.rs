@@ -106,10 +106,16 @@ impl Registry {
     /// Every client, sorted by id.
     #[must_use]
     pub fn clients(&self) -> Vec<Arc<Client>> {
-        let clients: Vec<_> = self.memory.clients.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        let mut clients: Vec<_> = clients.into_iter().map(|client| self.confirmations.apply(client)).collect();
+        let mut clients = self.clients_in_no_order();
         clients.sort_unstable_by(|a, b| a.client_id.cmp(&b.client_id));
         clients
+    }
+
+    /// Every client.
+    #[must_use]
+    pub fn clients_in_no_order(&self) -> Vec<Arc<Client>> {
+        let clients: Vec<_> = self.memory.clients.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        clients.into_iter().map(|client| self.confirmations.apply(client)).collect()
     }
 
     /// How many clients there are.

@@ -78,6 +78,11 @@ impl Usage {
         self.lock().get(client_id)?.times.iter().find(|(known, _)| *known == credential).map(|(_, time)| *time)
     }
 
+    /// The last use of any credential that the client has or had.
+    pub(super) fn latest(&self, client_id: &ClientId) -> Option<UnixTime> {
+        self.lock().get(client_id)?.times.iter().map(|(_, time)| *time).max()
+    }
+
     /// What is to be written: at most `most` entries that have changed, and the removal of those whose client is gone. They count as written.
     pub(super) fn take_changed(&self, most: usize, exists: impl Fn(&ClientId) -> bool) -> Result<Vec<(ClientId, Write)>, RegistryError> {
         let mut entries = self.lock();

@@ -12,6 +12,7 @@
 mod architecture;
 mod assertions;
 mod codes;
+mod console;
 mod credentials;
 mod cwt;
 mod device;

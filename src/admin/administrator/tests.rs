@@ -3,11 +3,13 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::admin::ClientDocument;
+use crate::admin::{ClientCursor, ClientDocument, ClientQuery, RoleQuery};
 use crate::clients::authenticate_session;
 use crate::jose::{KeyState, KeyType, RotationRules};
 use crate::oauth::Secret;
 use crate::registry::{KeyOptions, RegistryOptions};
+
+mod lists;
 
 pub(in crate::admin) struct Bench {
     pub(in crate::admin) administrator: Arc<Administrator>,
@@ -114,7 +116,7 @@ fn a_client_is_edited_and_the_rest_stays() {
     let Answer::Client(edited) = answer else { panic!("{answer:?}") };
     assert_eq!((edited.roles.len(), edited.max_token_lifetime, edited.client_name.as_str()), (1, Some(60), "Pump"));
     assert!(authenticate_session(&id, &secret, &*bench.registry, UnixTime::from(SystemTime::now())).is_ok());
-    let Answer::Roles { roles, more: false } = bench.execute(Command::RoleList { after: None }).unwrap() else { panic!("no roles") };
+    let Answer::Roles { roles, more: false } = bench.execute(Command::RoleList(RoleQuery::default())).unwrap() else { panic!("no roles") };
     assert_eq!(roles.len(), 1);
 }
 
@@ -175,16 +177,18 @@ fn a_long_list_comes_in_pages_that_fit_a_frame() {
         let client_id = Some(format!("device-{number:05}").parse().unwrap());
         bench.add_client(NewClient { client_id, client_name: name.clone(), ..NewClient::default() });
     }
-    let (mut after, mut ids, mut pages): (Option<ClientId>, Vec<String>, usize) = (None, Vec::new(), 0);
+    let (mut after, mut ids, mut pages): (Option<ClientCursor>, Vec<String>, usize) = (None, Vec::new(), 0);
     loop {
-        let json = super::super::frame::encode_outcome(&bench.execute(Command::ClientList { after })).unwrap();
-        let Ok(Answer::Clients { clients, more }) = super::super::frame::decode_outcome(&json).unwrap() else { panic!("not a list") };
+        let json =
+            super::super::frame::encode_outcome(&bench.execute(Command::ClientList(ClientQuery { after, ..ClientQuery::default() })))
+                .unwrap();
+        let Ok(Answer::Clients { clients, next }) = super::super::frame::decode_outcome(&json).unwrap() else { panic!("not a list") };
         pages = pages.saturating_add(1);
         ids.extend(clients.into_iter().map(|client| client.client_id));
-        if !more {
+        if next.is_none() {
             break;
         }
-        after = Some(ids.last().unwrap().parse().unwrap());
+        after = next;
     }
     let expected: Vec<String> = (0..2_500).map(|number| format!("device-{number:05}")).collect();
     assert_eq!(ids, expected);

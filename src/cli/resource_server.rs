@@ -1,29 +1,29 @@
-//! `credgate resource-server` and `credgate scope`.
+//! `credgate resource-server`.
 
 use std::sync::Arc;
 
 use clap::Subcommand;
-use serde::Serialize;
 
 use super::confirm::confirm;
 use super::connect::Gateway;
-use super::error::unexpected;
+use super::error::{something, unexpected};
 use super::output::Output;
-use super::table::{Table, fields};
+use super::pages::{self, Page};
+use super::table::Table;
 use super::{CliError, Exit};
-use crate::admin::{self, Answer, NewResourceServer, NewScope, ResourceServerChanges, ResourceServerField, ScopeChanges};
+use crate::admin::{self, Answer, NewResourceServer, ResourceServerChanges, ResourceServerField, ResourceServerQuery};
 use crate::jose::Algorithm;
 use crate::oauth::ScopeToken;
-use crate::policy::{Dialect, ResourceServer, ResourceServerId, Scope, TokenFormat, TopicPermission};
+use crate::policy::{Dialect, ResourceServer, ResourceServerId, TokenFormat};
 
 #[derive(Debug, Subcommand)]
-pub(super) enum ResourceServerCommand {
+pub(super) enum Command {
     /// Register a resource server
-    Add(AddResourceServer),
+    Add(Box<Add>),
     /// Change a resource server; what is not named stays
-    Edit(EditResourceServer),
-    /// List the resource servers
-    List,
+    Edit(Box<Edit>),
+    /// List the resource servers, by id
+    List(List),
     /// Show one resource server
     Show {
         /// The resource server
@@ -40,7 +40,7 @@ pub(super) enum ResourceServerCommand {
 }
 
 #[derive(Debug, clap::Args)]
-pub(super) struct EditResourceServer {
+pub(super) struct Edit {
     /// The resource server
     id: ResourceServerId,
     /// The aud of its tokens; those that are out keep the one before
@@ -75,7 +75,7 @@ pub(super) struct EditResourceServer {
     clear: Vec<ResourceServerField>,
 }
 
-impl EditResourceServer {
+impl Edit {
     fn into_changes(self) -> Result<ResourceServerChanges, CliError> {
         let rabbitmq = RabbitmqNames { prefix: self.rabbitmq_prefix, vhost: self.rabbitmq_vhost };
         let changes = ResourceServerChanges {
@@ -97,7 +97,7 @@ impl EditResourceServer {
 }
 
 #[derive(Debug, clap::Args)]
-pub(super) struct AddResourceServer {
+pub(super) struct Add {
     /// Its id: 1 to 64 characters of A-Z a-z 0-9 _ -
     id: ResourceServerId,
     /// The aud of its tokens, usually a URI
@@ -168,6 +168,17 @@ impl RabbitmqNames {
 }
 
 impl DialectName {
+    /// As it is written everywhere.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Oauth => "oauth",
+            Self::Aif => "aif",
+            Self::Emqx => "emqx",
+            Self::MosquittoJwt => "mosquitto-jwt",
+            Self::Rabbitmq => "rabbitmq",
+        }
+    }
+
     fn into_dialect(self, rabbitmq: RabbitmqNames, audience: &str) -> Result<Dialect, CliError> {
         if !matches!(self, Self::Rabbitmq) {
             rabbitmq.unused()?;
@@ -221,7 +232,7 @@ impl AlgorithmName {
     }
 }
 
-impl AddResourceServer {
+impl Add {
     fn into_new(self) -> Result<NewResourceServer, CliError> {
         let rabbitmq = RabbitmqNames { prefix: self.rabbitmq_prefix, vhost: self.rabbitmq_vhost };
         Ok(NewResourceServer {
@@ -240,77 +251,31 @@ impl AddResourceServer {
     }
 }
 
-#[derive(Debug, Subcommand)]
-pub(super) enum ScopeCommand {
-    /// Define a scope
-    Add {
-        /// Its name
-        name: ScopeToken,
-        /// The resource server whose resources it opens
-        #[arg(long, value_name = "ID")]
-        resource_server: ResourceServerId,
-        /// Topics it opens, such as 'pub telemetry/{client_id}/#'; may be repeated
-        #[arg(long = "permission", value_name = "PERMISSION")]
-        permissions: Vec<TopicPermission>,
-        /// For people
-        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
-        description: String,
-    },
-    /// Change a scope; what is not named stays
-    Edit {
-        /// The scope
-        name: ScopeToken,
-        /// The resource server whose resources it opens
-        #[arg(long, value_name = "ID")]
-        resource_server: Option<ResourceServerId>,
-        /// Topics it opens, in place of those before; may be repeated
-        #[arg(long = "permission", value_name = "PERMISSION")]
-        permissions: Vec<TopicPermission>,
-        /// Let it open no topic
-        #[arg(long, conflicts_with = "permissions")]
-        clear_permissions: bool,
-        /// For people
-        #[arg(long, value_name = "TEXT")]
-        description: Option<String>,
-    },
-    /// List the scopes
-    List,
-    /// Show one scope
-    Show {
-        /// The scope
-        name: ScopeToken,
-    },
-    /// Remove a scope that no role and no client names
-    Remove {
-        /// The scope
-        name: ScopeToken,
-        /// Do not ask
-        #[arg(long, short)]
-        yes: bool,
-    },
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct List {
+    /// Only those with tokens of this form
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    token_format: Option<TokenFormatName>,
+    /// Only those of this dialect
+    #[arg(long, value_enum, value_name = "DIALECT")]
+    dialect: Option<DialectName>,
+    /// Only those whose id comes after this one
+    #[arg(long, value_name = "ID")]
+    after: Option<ResourceServerId>,
+    /// At most so many [default: all]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
 }
 
-#[derive(Serialize)]
-struct ResourceServerList {
-    resource_servers: Vec<Arc<ResourceServer>>,
-}
-
-#[derive(Serialize)]
-struct ScopeList {
-    scopes: Vec<Arc<Scope>>,
-}
-
-pub(super) fn run_resource_server(command: ResourceServerCommand, gateway: &mut Gateway, output: &Output) -> Result<(), CliError> {
+pub(super) fn run(command: Command, gateway: &mut Gateway, output: &Output) -> Result<(), CliError> {
     match command {
-        ResourceServerCommand::Add(args) => {
-            show_resource_server(gateway.execute(admin::Command::ResourceServerAdd(args.into_new()?))?, output)
-        }
-        ResourceServerCommand::Show { id } => show_resource_server(gateway.execute(admin::Command::ResourceServerShow { id })?, output),
-        ResourceServerCommand::Edit(args) => {
+        Command::Add(args) => show(gateway.execute(admin::Command::ResourceServerAdd(args.into_new()?))?, output),
+        Command::Show { id } => show(gateway.execute(admin::Command::ResourceServerShow { id })?, output),
+        Command::Edit(args) => {
             let (id, changes) = (args.id.clone(), args.into_changes()?);
-            show_resource_server(gateway.execute(admin::Command::ResourceServerEdit { id, changes })?, output)
+            show(gateway.execute(admin::Command::ResourceServerEdit { id, changes })?, output)
         }
-        ResourceServerCommand::Remove { id, yes } => {
+        Command::Remove { id, yes } => {
             if !yes {
                 confirm(&format!("Remove resource server {id} for good?"))?;
             }
@@ -320,94 +285,31 @@ pub(super) fn run_resource_server(command: ResourceServerCommand, gateway: &mut 
                 other => Err(unexpected(&other)),
             }
         }
-        ResourceServerCommand::List => {
-            let (mut all, mut after) = (Vec::new(), None);
-            loop {
-                match gateway.execute(admin::Command::ResourceServerList { after })? {
-                    Answer::ResourceServers { resource_servers, more } => {
-                        after = resource_servers.last().map(|server| server.id.clone());
-                        all.extend(resource_servers);
-                        if !more || after.is_none() {
-                            break;
-                        }
-                    }
-                    other => return Err(unexpected(&other)),
-                }
-            }
-            if all.is_empty() {
-                output.note("no resource servers yet: credgate resource-server add");
-            }
-            let list = ResourceServerList { resource_servers: all };
-            output.print(&list, || resource_server_table(&list.resource_servers))
-        }
+        Command::List(list) => list_all(list, gateway, output),
     }
 }
 
-pub(super) fn run_scope(command: ScopeCommand, gateway: &mut Gateway, output: &Output) -> Result<(), CliError> {
-    match command {
-        ScopeCommand::Add { name, resource_server, permissions, description } => {
-            let new = NewScope { name, resource_server, permissions, description };
-            show_scope(gateway.execute(admin::Command::ScopeAdd(new))?, output)
-        }
-        ScopeCommand::Show { name } => show_scope(gateway.execute(admin::Command::ScopeShow { name })?, output),
-        ScopeCommand::Edit { name, resource_server, permissions, clear_permissions, description } => {
-            let permissions = (clear_permissions || !permissions.is_empty()).then_some(permissions);
-            let changes = ScopeChanges { resource_server, permissions, description };
-            something(changes == ScopeChanges::default(), "scope edit")?;
-            show_scope(gateway.execute(admin::Command::ScopeEdit { name, changes })?, output)
-        }
-        ScopeCommand::Remove { name, yes } => {
-            if !yes {
-                confirm(&format!("Remove scope {name} for good?"))?;
+fn list_all(list: List, gateway: &mut Gateway, output: &Output) -> Result<(), CliError> {
+    let List { token_format, dialect, after, limit } = list;
+    let (token_format, dialect) = (token_format.map(TokenFormatName::into_format), dialect.map(|name| name.word().to_owned()));
+    let filtered = token_format.is_some() || dialect.is_some() || after.is_some();
+    let empty = if filtered { "no resource server is like that" } else { "no resource servers yet: credgate resource-server add" };
+    let table = Table::new(["ID", "AUDIENCE", "DIALECT", "MAX LIFETIME", "CREATED", "DESCRIPTION"]).yielding(&["AUDIENCE", "DESCRIPTION"]);
+    let list = pages::List { member: "resource_servers", limit, empty, table, row };
+    list.print(output, after, |after, limit| {
+        let query = ResourceServerQuery { token_format, dialect: dialect.clone(), after, limit };
+        match gateway.execute(admin::Command::ResourceServerList(query))? {
+            Answer::ResourceServers { resource_servers: records, more } => {
+                Ok(Page { next: records.last().filter(|_| more).map(|server| server.id.clone()), records })
             }
-            match gateway.execute(admin::Command::ScopeRemove { name })? {
-                Answer::Scope(scope) => {
-                    output.print(&scope, || format!("scope {} was removed; tokens with it are valid until they expire\n", scope.name))
-                }
-                other => Err(unexpected(&other)),
-            }
+            other => Err(unexpected(&other)),
         }
-        ScopeCommand::List => {
-            let (mut all, mut after) = (Vec::new(), None);
-            loop {
-                match gateway.execute(admin::Command::ScopeList { after })? {
-                    Answer::Scopes { scopes, more } => {
-                        after = scopes.last().map(|scope| scope.name.clone());
-                        all.extend(scopes);
-                        if !more || after.is_none() {
-                            break;
-                        }
-                    }
-                    other => return Err(unexpected(&other)),
-                }
-            }
-            if all.is_empty() {
-                output.note("no scopes yet: credgate scope add");
-            }
-            let list = ScopeList { scopes: all };
-            output.print(&list, || scope_table(&list.scopes))
-        }
-    }
+    })
 }
 
-/// Refuses an edit without a change.
-pub(super) fn something(is_nothing: bool, command: &str) -> Result<(), CliError> {
-    if !is_nothing {
-        return Ok(());
-    }
-    Err(CliError::new(Exit::Usage, "usage", "nothing to change was named").with_help(format!("see `credgate {command} --help`")))
-}
-
-fn show_resource_server(answer: Answer, output: &Output) -> Result<(), CliError> {
+fn show(answer: Answer, output: &Output) -> Result<(), CliError> {
     match answer {
-        Answer::ResourceServer(server) => output.print(&server, || fields(&resource_server_fields(&server))),
-        other => Err(unexpected(&other)),
-    }
-}
-
-fn show_scope(answer: Answer, output: &Output) -> Result<(), CliError> {
-    match answer {
-        Answer::Scope(scope) => output.print(&scope, || fields(&scope_fields(&scope))),
+        Answer::ResourceServer(server) => output.show(&server, || fields(&server)),
         other => Err(unexpected(&other)),
     }
 }
@@ -423,7 +325,7 @@ fn dialect(server: &ResourceServer) -> String {
     }
 }
 
-fn resource_server_fields(server: &ResourceServer) -> Vec<(&'static str, String)> {
+fn fields(server: &ResourceServer) -> Vec<(&'static str, String)> {
     vec![
         ("Id", server.id.to_string()),
         ("Audience", server.audience.clone()),
@@ -434,65 +336,35 @@ fn resource_server_fields(server: &ResourceServer) -> Vec<(&'static str, String)
         ("Max token size", server.max_token_bytes.map(|bytes| format!("{bytes} bytes")).unwrap_or_default()),
         ("Description", server.description.clone()),
         ("Created", server.created_at.to_string()),
+        ("Updated", server.updated_at.to_string()),
     ]
 }
 
-fn resource_server_table(servers: &[Arc<ResourceServer>]) -> String {
-    if servers.is_empty() {
-        return String::new();
-    }
-    let mut table = Table::new(["ID", "AUDIENCE", "DIALECT", "MAX LIFETIME", "CREATED", "DESCRIPTION"]);
-    for server in servers {
-        table.row([
-            server.id.to_string(),
-            server.audience.clone(),
-            server.dialect.as_str().to_owned(),
-            lifetime(server),
-            server.created_at.to_string(),
-            server.description.clone(),
-        ]);
-    }
-    table.render()
-}
-
-fn permissions(scope: &Scope) -> String {
-    scope.permissions.iter().map(TopicPermission::to_string).collect::<Vec<_>>().join(", ")
-}
-
-fn scope_fields(scope: &Scope) -> Vec<(&'static str, String)> {
-    vec![
-        ("Name", scope.name.to_string()),
-        ("Resource server", scope.resource_server.to_string()),
-        ("Permissions", permissions(scope)),
-        ("Description", scope.description.clone()),
-        ("Created", scope.created_at.to_string()),
+fn row(server: &Arc<ResourceServer>) -> [String; 6] {
+    [
+        server.id.to_string(),
+        server.audience.clone(),
+        server.dialect.as_str().to_owned(),
+        lifetime(server),
+        server.created_at.to_string(),
+        server.description.clone(),
     ]
-}
-
-fn scope_table(scopes: &[Arc<Scope>]) -> String {
-    if scopes.is_empty() {
-        return String::new();
-    }
-    let mut table = Table::new(["NAME", "RESOURCE SERVER", "PERMISSIONS", "DESCRIPTION"]);
-    for scope in scopes {
-        table.row([scope.name.to_string(), scope.resource_server.to_string(), permissions(scope), scope.description.clone()]);
-    }
-    table.render()
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::output::tests::Printed;
-    use super::super::{Format, connect, init};
+    use super::super::{Format, connect, init, scope};
     use super::*;
+    use crate::oauth::ScopeToken;
 
     #[derive(clap::Parser)]
     struct Line {
         #[command(subcommand)]
-        command: ResourceServerCommand,
+        command: Command,
     }
 
-    fn command(line: &[&str]) -> ResourceServerCommand {
+    fn command(line: &[&str]) -> Command {
         use clap::Parser as _;
         Line::try_parse_from(std::iter::once(&"resource-server").chain(line)).unwrap().command
     }
@@ -500,7 +372,7 @@ mod tests {
     #[test]
     fn a_dialect_is_named_with_what_it_needs() {
         let new = |line: &[&str]| match command(&[&["add", "rs", "--audience", "urn:rs"], line].concat()) {
-            ResourceServerCommand::Add(args) => args.into_new().map(|new| new.dialect).map_err(|error| error.exit()),
+            Command::Add(args) => args.into_new().map(|new| new.dialect).map_err(|error| error.exit()),
             _ => unreachable!(),
         };
         let rabbitmq = |prefix: &str, vhost: &str| Dialect::Rabbitmq { prefix: prefix.parse().unwrap(), vhost: vhost.into() };
@@ -510,7 +382,7 @@ mod tests {
         assert_eq!(new(&["--dialect", "rabbitmq", "--rabbitmq-prefix", "mq", "--rabbitmq-vhost", "v"]), Ok(rabbitmq("mq", "v")));
         assert_eq!(new(&["--dialect", "emqx", "--rabbitmq-vhost", "v"]), Err(Exit::Usage));
         let alg = |line: &[&str]| match command(&[&["add", "rs", "--audience", "urn:rs"], line].concat()) {
-            ResourceServerCommand::Add(args) => args.into_new().unwrap().alg,
+            Command::Add(args) => args.into_new().unwrap().alg,
             _ => unreachable!(),
         };
         assert_eq!((alg(&[]), alg(&["--alg", "Ed25519"])), (Algorithm::EdDsa, Algorithm::Ed25519));
@@ -536,25 +408,25 @@ mod tests {
             "--max-token-bytes",
             "900",
         ]);
-        run_resource_server(add, &mut gateway, &json).unwrap();
+        run(add, &mut gateway, &json).unwrap();
         assert_eq!(printed.json()["audience"], "https://rs.example");
-        let add = ScopeCommand::Add {
+        let add = scope::Command::Add {
             name: "rs:write".parse().unwrap(),
             resource_server: "rs".parse().unwrap(),
             permissions: vec!["pub t/{client_id}/#".parse().unwrap(), "sub c/{client_id}".parse().unwrap()],
             description: String::new(),
         };
-        run_scope(add, &mut gateway, &json).unwrap();
+        scope::run(add, &mut gateway, &json).unwrap();
         assert_eq!(printed.json()["permissions"], serde_json::json!(["pub t/{client_id}/#", "sub c/{client_id}"]));
-        run_resource_server(ResourceServerCommand::List, &mut gateway, &json).unwrap();
+        run(Command::List(List::default()), &mut gateway, &json).unwrap();
         assert_eq!(printed.json()["resource_servers"][0]["max_token_lifetime"], 60);
         let aif = ["add", "broker", "--audience", "mqtts://broker", "--dialect", "aif"];
-        run_resource_server(command(&aif), &mut gateway, &json).unwrap();
+        run(command(&aif), &mut gateway, &json).unwrap();
         let added = printed.json();
         assert_eq!((&added["dialect"], &added["token_format"]), (&"aif".into(), &"jwt".into()));
-        run_scope(ScopeCommand::List, &mut gateway, &json).unwrap();
+        scope::run(scope::Command::List(scope::List::default()), &mut gateway, &json).unwrap();
         assert_eq!(printed.json()["scopes"][0]["name"], "rs:write");
-        run_scope(ScopeCommand::List, &mut gateway, &table).unwrap();
+        scope::run(scope::Command::List(scope::List::default()), &mut gateway, &table).unwrap();
         let shown = printed.take();
         assert!(
             shown.starts_with("NAME      RESOURCE SERVER  PERMISSIONS") && shown.contains("pub t/{client_id}/#, sub c/{client_id}"),
@@ -569,7 +441,7 @@ mod tests {
         init::tests::init(&connect::load_config(gateway.global()).unwrap());
         let printed = Printed::default();
         let output = printed.output(Format::Json);
-        let mut server = |line: &[&str]| run_resource_server(command(line), &mut gateway, &output).map(|()| printed.json());
+        let mut server = |line: &[&str]| run(command(line), &mut gateway, &output).map(|()| printed.json());
         server(&["add", "rs", "--audience", "urn:rs", "--max-token-bytes", "900"]).unwrap();
         let edited = server(&["edit", "rs", "--audience", "urn:new", "--dialect", "rabbitmq", "--clear", "max-token-bytes"]).unwrap();
         assert_eq!((&edited["audience"], &edited["max_token_bytes"]), (&"urn:new".into(), &serde_json::Value::Null));
@@ -586,25 +458,25 @@ mod tests {
         assert_eq!(server(&["edit", "rs", "--dialect", "oauth"]).unwrap()["dialect"], "oauth");
         let (name, resource_server): (ScopeToken, ResourceServerId) = ("s".parse().unwrap(), "rs".parse().unwrap());
         let permissions = vec!["pub a".parse().unwrap()];
-        let add = ScopeCommand::Add { name: name.clone(), resource_server, permissions, description: String::new() };
-        let edit = |clear_permissions, description: Option<&str>| ScopeCommand::Edit {
+        let add = scope::Command::Add { name: name.clone(), resource_server, permissions, description: String::new() };
+        let edit = |clear_permissions, description: Option<&str>| scope::Command::Edit {
             name: name.clone(),
             resource_server: None,
             permissions: Vec::new(),
             clear_permissions,
             description: description.map(str::to_owned),
         };
-        let mut scope = |command| run_scope(command, &mut gateway, &output).map(|()| printed.json());
+        let mut scope = |command| scope::run(command, &mut gateway, &output).map(|()| printed.json());
         scope(add).unwrap();
         let edited = scope(edit(true, Some("x"))).unwrap();
         assert_eq!((&edited["permissions"], &edited["description"]), (&serde_json::json!([]), &"x".into()));
         assert_eq!(scope(edit(false, None)).unwrap_err().exit(), Exit::Usage);
-        assert_eq!(scope(ScopeCommand::Show { name: name.clone() }).unwrap()["description"], "x");
-        let removed = run_resource_server(command(&["remove", "rs", "--yes"]), &mut gateway, &output);
+        assert_eq!(scope(scope::Command::Show { name: name.clone() }).unwrap()["description"], "x");
+        let removed = run(command(&["remove", "rs", "--yes"]), &mut gateway, &output);
         assert_eq!(removed.unwrap_err().exit(), Exit::Data, "a scope names it");
-        let mut scope = |command| run_scope(command, &mut gateway, &output).map(|()| printed.json());
-        scope(ScopeCommand::Remove { name: name.clone(), yes: true }).unwrap();
-        let mut server = |line: &[&str]| run_resource_server(command(line), &mut gateway, &output).map(|()| printed.json());
+        let mut scope = |command| scope::run(command, &mut gateway, &output).map(|()| printed.json());
+        scope(scope::Command::Remove { name: name.clone(), yes: true }).unwrap();
+        let mut server = |line: &[&str]| run(command(line), &mut gateway, &output).map(|()| printed.json());
         assert_eq!(server(&["remove", "rs", "--yes"]).unwrap()["audience"], "urn:new");
         assert_eq!(server(&["show", "rs"]).unwrap_err().exit(), Exit::Data);
     }
