@@ -96,14 +96,19 @@ pub fn encode(format: Format, table: Table, response: Response<'_>, state: Optio
         }
     }
     members.extend(state.map(|state| (Param::State, Member::Text(state.to_owned()))));
-    // Neither serialiser can fail: every key is text or an integer, and the writer is memory.
-    match format {
-        Format::Json => serde_json::to_vec(&Members { format, table, members }).unwrap_or_default(),
-        Format::Cbor => {
-            members.sort_by_key(|(param, _)| param.key(table).map(|key| (key < 0, key.unsigned_abs())));
-            serde_cbor::to_vec(&Members { format, table, members }).unwrap_or_default()
-        }
+    if format == Format::Cbor {
+        members.sort_by_key(|(param, _)| param.key(table).map(|key| (key < 0, key.unsigned_abs())));
     }
+    // An answer with a secret does not grow, which would leave a copy behind.
+    let mut payload = Vec::with_capacity(if matches!(response, Response::Credential(_)) { 1_024 } else { 128 });
+    let members = Members { format, table, members };
+    // Neither serialiser can fail: every key is text or an integer, and the writer is memory.
+    let written = match format {
+        Format::Json => serde_json::to_writer(&mut payload, &members).is_ok(),
+        Format::Cbor => serde_cbor::to_writer(&mut payload, &members).is_ok(),
+    };
+    debug_assert!(written);
+    payload
 }
 
 fn push_nonce<'a>(members: &mut Vec<(Param, Member<'a>)>, nonce: &'a ServerNonce) {
