@@ -1,6 +1,11 @@
 //! Access tokens: RFC 9068 JWTs, or CWTs with the same claims, minted from a grant.
 
 mod cwt;
+mod list;
+mod offline;
+mod revocation;
+
+use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,6 +19,10 @@ use crate::oauth::{
     Check, ClientId, Reason, Record, RecordKind, Refusal, ScopeSet, Step, TokenResponse, TokenText, TokenType, Unwitnessed, Witness,
 };
 use crate::policy::{AclRule, Entitlement, Grant, Limit, PermissionClaims, Policy, ResourceServer, TokenFormat};
+
+pub use list::{ClientCutOff, ListedToken, MAX_LIST, RevocationList, SignedList};
+pub use offline::{OfflineError, OfflineVerifier};
+pub use revocation::{LONGEST_LIFE, MAX_REVOKED, NotKept, RevocationState, RevocationStore, Revocations, RevokedToken, TokenHash};
 
 /// The `typ` of an access token (RFC 9068 section 2.1).
 pub const ACCESS_TOKEN_TYP: &str = "at+jwt";
@@ -316,6 +325,15 @@ pub fn verify_cwt(token: &[u8], issuer: &str, audience: Option<&str>, keys: &Jwk
     Ok(claims)
 }
 
+/// A token as JSON carries it, of the characters of a JWT or the bytes of a CWT; `None` if it is neither.
+#[must_use]
+pub fn in_json(token: &[u8]) -> Option<Cow<'_, str>> {
+    if token.starts_with(&cose::CWT) {
+        return Some(URL_SAFE_NO_PAD.encode(token).into());
+    }
+    std::str::from_utf8(token).ok().filter(|text| text.contains('.')).map(Cow::Borrowed)
+}
+
 fn cwt_bytes(token: &str) -> Result<Vec<u8>, JwtError> {
     URL_SAFE_NO_PAD.decode(token).map_err(|_| JwtError::Malformed)
 }
@@ -340,6 +358,15 @@ pub fn decode_unverified(token: &str) -> Result<(serde_json::Value, serde_json::
     let claims = cwt::decode(parsed.payload()).map_err(|text| JwtError::Invalid(text.to_owned()))?;
     let header = serde_json::json!({"typ": "application/cwt", "alg": parsed.algorithm().name(), "kid": parsed.kid()});
     Ok((header, serde_json::to_value(claims).map_err(|_| JwtError::Malformed)?))
+}
+
+/// The claims of a token, as [`decode_unverified`] gives them: nothing is checked.
+///
+/// # Errors
+/// If it is no token, or lacks a claim.
+pub fn claims_unverified(token: &str) -> Result<Claims, JwtError> {
+    let (_, claims) = decode_unverified(token)?;
+    serde_json::from_value(claims).map_err(|error| JwtError::Invalid(error.to_string()))
 }
 
 #[cfg(test)]

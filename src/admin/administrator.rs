@@ -111,6 +111,7 @@ impl Administrator {
             Command::ClientRotate { .. } | Command::ClientRotateCancel { .. } | Command::ClientRotateFinish { .. } => {
                 self.rotate(caller, command)
             }
+            Command::ClientRevokeTokens { .. } | Command::TokenRevoke(_) => self.revoke(caller, command),
             Command::ResourceServerAdd(new) => {
                 let id = new.id.clone();
                 self.change("resource-server add", id.as_str(), caller, || self.add_resource_server(new))
@@ -158,6 +159,11 @@ impl Administrator {
                 Ok(Answer::Status(Box::new(status)))
             }
         }
+    }
+
+    /// The issuer identifier of the gateway.
+    pub(super) fn issuer(&self) -> String {
+        (self.status)().issuer
     }
 
     /// Runs a change and tells the log who did what to which record and how it went.
@@ -304,7 +310,8 @@ fn check_changes(changes: &ClientChanges) -> Result<(), AdminError> {
     check_count("scopes", changes.scope.as_ref().map_or(0, ScopeSet::len))?;
     check_count("default scopes", changes.default_scope.as_ref().map_or(0, ScopeSet::len))?;
     check_count("roles", changes.roles.as_ref().map_or(0, BTreeSet::len))?;
-    check_count("audiences", changes.audiences.as_ref().map_or(0, BTreeSet::len))
+    check_count("audiences", changes.audiences.as_ref().map_or(0, BTreeSet::len))?;
+    check_count("resource servers to introspect for", changes.introspects.as_ref().map_or(0, BTreeSet::len))
 }
 
 pub(super) fn check_text(what: &str, text: &str, limit: usize) -> Result<(), AdminError> {

@@ -27,6 +27,8 @@ pub struct ClientChanges {
     pub default_scope: Option<ScopeSet>,
     /// The resource servers it may have tokens for.
     pub audiences: Option<BTreeSet<ResourceServerId>>,
+    /// The resource servers that it is, or serves.
+    pub introspects: Option<BTreeSet<ResourceServerId>>,
     /// What topic permissions may say of it.
     pub attributes: Option<Attributes>,
     /// The longest life of a token of its, in seconds.
@@ -49,6 +51,8 @@ pub enum ClientField {
     DefaultScope,
     /// The allowed audiences: then all at which it has a scope.
     Audiences,
+    /// The resource servers that it is, or serves.
+    Introspects,
     /// The attributes.
     Attributes,
     /// The limit of its tokens' life.
@@ -69,12 +73,13 @@ impl FromStr for ClientField {
             "role" => Self::Roles,
             "default-scope" => Self::DefaultScope,
             "audience" => Self::Audiences,
+            "introspect" => Self::Introspects,
             "attribute" => Self::Attributes,
             "max-token-lifetime" => Self::MaxTokenLifetime,
             "not-before" => Self::NotBefore,
             "expires-at" => Self::ExpiresAt,
             _ => {
-                let rule = "one of scope, role, default-scope, audience, attribute, max-token-lifetime, not-before, expires-at";
+                let rule = "one of scope, role, default-scope, audience, introspect, attribute, max-token-lifetime, not-before, expires-at";
                 return Err(InvalidWord::new("what to clear", rule));
             }
         })
@@ -95,6 +100,7 @@ impl ClientChanges {
                 ClientField::Roles => client.roles.clear(),
                 ClientField::DefaultScope => client.default_scope = ScopeSet::default(),
                 ClientField::Audiences => client.audiences.clear(),
+                ClientField::Introspects => client.introspects.clear(),
                 ClientField::Attributes => client.attributes.clear(),
                 ClientField::MaxTokenLifetime => client.max_token_lifetime = None,
                 ClientField::NotBefore => client.not_before = None,
@@ -106,6 +112,7 @@ impl ClientChanges {
         set(&mut client.roles, self.roles);
         set(&mut client.default_scope, self.default_scope);
         set(&mut client.audiences, self.audiences);
+        set(&mut client.introspects, self.introspects);
         set(&mut client.attributes, self.attributes);
         client.max_token_lifetime = self.max_token_lifetime.or(client.max_token_lifetime);
         client.not_before = self.not_before.or(client.not_before);
@@ -233,6 +240,7 @@ mod tests {
             roles: Some(["r".parse().unwrap()].into()),
             default_scope: Some("a".parse().unwrap()),
             audiences: Some(["rs".parse().unwrap()].into()),
+            introspects: Some(["rs".parse().unwrap()].into()),
             attributes: Some([("site".parse().unwrap(), "berlin".parse().unwrap())].into()),
             max_token_lifetime: Some(60),
             not_before: Some(NOW),
@@ -248,7 +256,8 @@ mod tests {
         let set = client.clone();
         ClientChanges::default().apply(&mut client);
         assert_eq!(client, set);
-        let words = ["scope", "role", "default-scope", "audience", "attribute", "max-token-lifetime", "not-before", "expires-at"];
+        let words =
+            ["scope", "role", "default-scope", "audience", "introspect", "attribute", "max-token-lifetime", "not-before", "expires-at"];
         let clear: BTreeSet<ClientField> = words.iter().map(|word| word.parse().unwrap()).collect();
         assert_eq!(clear.len(), words.len());
         ClientChanges { clear, ..ClientChanges::default() }.apply(&mut client);

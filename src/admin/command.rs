@@ -6,10 +6,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
-    ClientChanges, ClientCursor, ClientDocument, ClientQuery, DaemonStatus, EnrolmentAnswer, EnrolmentCommand, Explain, KeyDocument,
-    ResourceServerChanges, ResourceServerQuery, RoleChanges, RoleQuery, ScopeChanges, ScopeQuery,
+    ClientChanges, ClientCursor, ClientDocument, ClientQuery, ClientTokensDocument, DaemonStatus, EnrolmentAnswer, EnrolmentCommand,
+    Explain, KeyDocument, ResourceServerChanges, ResourceServerQuery, RevokedTokenDocument, RoleChanges, RoleQuery, ScopeChanges,
+    ScopeQuery, TokenReference,
 };
 use crate::clients::{Retire, Status};
+use crate::clock::UnixTime;
 use crate::endpoint::Explanation;
 use crate::jose::{Algorithm, Jwk, KeyType};
 use crate::oauth::{ClientId, RoleName, ScopeSet, ScopeToken, Secret};
@@ -73,6 +75,16 @@ pub enum Command {
         /// Whose.
         client_id: ClientId,
     },
+    /// Makes all tokens void that a client got before a time.
+    ClientRevokeTokens {
+        /// Whose.
+        client_id: ClientId,
+        /// The time; `None` for now.
+        #[serde(default)]
+        before: Option<UnixTime>,
+    },
+    /// Makes a token void before it expires.
+    TokenRevoke(TokenReference),
     /// Registers a resource server.
     ResourceServerAdd(NewResourceServer),
     /// The resource servers, by id.
@@ -267,6 +279,10 @@ pub enum Answer {
     Client(Box<ClientDocument>),
     /// A client was removed; this is what it was.
     ClientRemoved(Box<ClientDocument>),
+    /// Tokens of a client are void.
+    ClientTokensRevoked(ClientTokensDocument),
+    /// A token is void.
+    TokenRevoked(RevokedTokenDocument),
     /// A page of clients.
     Clients {
         /// In the order that was asked for.
@@ -329,6 +345,8 @@ impl fmt::Debug for Answer {
             Self::ClientRotated { .. } => "ClientRotated(redacted)",
             Self::Client(_) => "Client",
             Self::ClientRemoved(_) => "ClientRemoved",
+            Self::ClientTokensRevoked(_) => "ClientTokensRevoked",
+            Self::TokenRevoked(_) => "TokenRevoked",
             Self::Clients { .. } => "Clients",
             Self::ResourceServer(_) => "ResourceServer",
             Self::ResourceServers { .. } => "ResourceServers",

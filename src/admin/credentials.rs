@@ -6,6 +6,7 @@ use super::administrator::{check_keys, invalid};
 use super::{AdminError, Administrator, Answer, Caller, ClientDocument, Command};
 use crate::clients::{Client, CredentialWish, RotationRule};
 use crate::clock::UnixTime;
+use crate::token::RevocationStore as _;
 
 impl Administrator {
     /// The same with another rule for rotations whose command says nothing else.
@@ -40,11 +41,13 @@ impl Administrator {
         }
     }
 
-    /// What is told of a client now: with its last uses, and without what a rotation has ended.
+    /// What is told of a client now: with its last uses and its revoked tokens, and without what a rotation has ended.
     pub(super) fn document(&self, client: &Client) -> ClientDocument {
         let (mut client, now) = (client.clone(), UnixTime::from(SystemTime::now()));
         client.settle(now);
         let last_use = self.registry.last_use(&client.client_id);
-        ClientDocument::new(&client, now, last_use, |credential| self.registry.last_used(&client.client_id, credential))
+        let tokens_revoked_before = self.registry.revocations(&client.client_id).and_then(|found| found.issued_before);
+        let document = ClientDocument::new(&client, now, last_use, |credential| self.registry.last_used(&client.client_id, credential));
+        ClientDocument { tokens_revoked_before, ..document }
     }
 }

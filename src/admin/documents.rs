@@ -37,6 +37,9 @@ pub struct ClientDocument {
     pub default_scope: String,
     /// The resource servers it may have tokens for; if empty, all at which it has a scope.
     pub audiences: Vec<ResourceServerId>,
+    /// The resource servers that it is, or serves: it may introspect their tokens.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub introspects: Vec<ResourceServerId>,
     /// What topic permissions may say of it.
     pub attributes: Attributes,
     /// Seconds no token of its outlives; `None` for no limit of its own.
@@ -71,6 +74,9 @@ pub struct ClientDocument {
     /// The serial number that it gave then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serial_number: Option<SerialNumber>,
+    /// Every token that was issued to it before is void.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_revoked_before: Option<UnixTime>,
 }
 
 /// The dates of a secret.
@@ -160,6 +166,7 @@ impl ClientDocument {
             roles: client.roles.iter().cloned().collect(),
             default_scope: client.default_scope.to_string(),
             audiences: client.audiences.iter().cloned().collect(),
+            introspects: client.introspects.iter().cloned().collect(),
             attributes: client.attributes.clone(),
             max_token_lifetime: client.max_token_lifetime,
             not_before: client.not_before,
@@ -173,6 +180,7 @@ impl ClientDocument {
             require_request_binding: client.require_request_binding,
             enrolment: client.enrolled_by.as_ref().map(|enrolled| enrolled.enrolment.clone()),
             serial_number: client.enrolled_by.as_ref().and_then(|enrolled| enrolled.serial_number.clone()),
+            tokens_revoked_before: None,
         }
     }
 }

@@ -83,6 +83,7 @@ impl Administrator {
             settings,
             clients: self.registry.as_ref(),
             policies: self.registry.as_ref(),
+            revocations: Some(self.registry.as_ref()),
             has_assertions: true,
             active_key: &active_key,
         };

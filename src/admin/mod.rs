@@ -20,6 +20,7 @@ mod queries;
 mod socket;
 mod status;
 mod token_size;
+mod tokens;
 
 pub use administrator::{Administrator, Caller};
 pub use call::{CallError, call};
@@ -37,3 +38,4 @@ pub use queries::{
 };
 pub use socket::ControlSocket;
 pub use status::{DaemonStatus, LinkStatus, ListenerStatus};
+pub use tokens::{ClientTokensDocument, RevokedTokenDocument, TokenReference};

@@ -17,6 +17,7 @@ use super::jwk_file;
 use super::output::Output;
 use super::rotate::Rotate;
 use super::table::fields;
+use super::times::Past;
 use super::{CliError, Exit};
 use crate::admin::{self, Answer, ClientChanges, ClientDocument, ClientField, IssuedSecret, NewClient};
 use crate::clients::{Initiator, Retire, Status};
@@ -48,13 +49,22 @@ pub(super) enum Command {
     },
     /// Give a client a new secret or key beside the old one, which ends
     Rotate(Box<Rotate>),
-    /// Refuse a client from now on
+    /// Make all tokens void that a client got before a time
+    RevokeTokens {
+        /// The client
+        #[arg(value_name = "CLIENT_ID")]
+        client_id: ClientId,
+        /// The time, such as 2026-11-22T21:46:24Z, or how long ago, such as 10m [default: now]
+        #[arg(long, value_name = "TIME")]
+        before: Option<Past>,
+    },
+    /// Refuse a client from now on, and all its tokens
     Block {
         /// The client
         #[arg(value_name = "CLIENT_ID")]
         client_id: ClientId,
     },
-    /// Refuse a client for a while
+    /// Refuse a client for a while, and all its tokens for good
     Suspend {
         /// The client
         #[arg(value_name = "CLIENT_ID")]
@@ -111,7 +121,7 @@ pub(super) struct Edit {
     scope: Vec<ScopeSet>,
     #[command(flatten)]
     grants: Grants,
-    /// What to empty: scope, role, default-scope, audience, attribute, max-token-lifetime, not-before or expires-at; may be repeated
+    /// What to empty: scope, role, default-scope, audience, introspect, attribute, max-token-lifetime, not-before or expires-at; may be repeated
     #[arg(long, value_name = "WHAT")]
     clear: Vec<ClientField>,
 }
@@ -141,6 +151,15 @@ pub(super) fn run(command: Command, gateway: &mut Gateway, output: &Output) -> R
             show(gateway.execute(admin::Command::ClientRemove { client_id })?, output)
         }
         Command::Rotate(args) => super::rotate::run(*args, gateway, output),
+        Command::RevokeTokens { client_id, before } => {
+            let before = before.map(Past::time);
+            match gateway.execute(admin::Command::ClientRevokeTokens { client_id, before })? {
+                Answer::ClientTokensRevoked(revoked) => output.print(&revoked, || {
+                    format!("every token that client {} got before {} is void\n", revoked.client_id, revoked.issued_before)
+                }),
+                other => Err(super::error::unexpected(&other)),
+            }
+        }
         Command::Block { client_id } => set_status(client_id, Status::Blocked, gateway, output),
         Command::Suspend { client_id } => set_status(client_id, Status::Suspended, gateway, output),
         Command::Resume { client_id } => set_status(client_id, Status::Active, gateway, output),
@@ -169,7 +188,7 @@ fn show(answer: Answer, output: &Output) -> Result<(), CliError> {
     match answer {
         Answer::Client(client) => output.show(&client, || client_fields(&client)),
         Answer::ClientRemoved(client) => {
-            output.print(&client, || format!("client {} was removed; tokens it holds are valid until they expire\n", client.client_id))
+            output.print(&client, || format!("client {} was removed; every token it got is void\n", client.client_id))
         }
         other => Err(super::error::unexpected(&other)),
     }
@@ -206,6 +225,7 @@ pub(super) fn client_fields(client: &ClientDocument) -> Vec<(&'static str, Strin
         ("Roles", words(&client.roles)),
         ("Default scope", client.default_scope.clone()),
         ("Audiences", words(&client.audiences)),
+        ("Introspects", words(&client.introspects)),
         ("Attributes", words(client.attributes.iter().map(|(name, value)| format!("{name}={value}")))),
         ("Max token lifetime", client.max_token_lifetime.map(|seconds| format!("{seconds} s")).unwrap_or_default()),
         ("Valid from", client.not_before.map(|time| time.to_string()).unwrap_or_default()),
@@ -216,6 +236,7 @@ pub(super) fn client_fields(client: &ClientDocument) -> Vec<(&'static str, Strin
         ("Last used", client.last_used.map(|time| time.to_string()).unwrap_or_default()),
         ("Rotation", rotation.unwrap_or_default()),
         ("Request binding", if client.require_request_binding { "required".to_owned() } else { String::new() }),
+        ("Tokens revoked", client.tokens_revoked_before.map(|time| format!("all from before {time}")).unwrap_or_default()),
         ("Software", [client.software_id.as_str(), client.software_version.as_str()].join(" ").trim().to_owned()),
         ("Enrolment", client.enrolment.as_ref().map(ToString::to_string).unwrap_or_default()),
         ("Serial number", client.serial_number.as_ref().map(ToString::to_string).unwrap_or_default()),

@@ -20,6 +20,9 @@ pub(super) struct Grants {
     /// Resource server it may have tokens for; may be repeated [default: all at which it has a scope]
     #[arg(long = "audience", value_name = "ID")]
     audiences: Vec<ResourceServerId>,
+    /// Resource server that it is: it may introspect its tokens and read its revocation list; may be repeated
+    #[arg(long = "introspect", value_name = "ID")]
+    introspects: Vec<ResourceServerId>,
     /// Attribute that topic permissions may name, such as site=berlin; may be repeated
     #[arg(long = "attribute", value_name = "NAME=VALUE", value_parser = attribute)]
     attributes: Vec<(AttributeName, AttributeValue)>,
@@ -42,6 +45,7 @@ impl Grants {
             roles: some(self.roles.into_iter().collect()),
             default_scope: scopes(&self.default_scope),
             audiences: some(self.audiences.into_iter().collect()),
+            introspects: some(self.introspects.into_iter().collect()),
             attributes: Some(attributes).filter(|given| !given.is_empty()),
             max_token_lifetime: self.max_token_lifetime,
             not_before: self.not_before,

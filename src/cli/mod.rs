@@ -29,6 +29,7 @@ mod status;
 mod table;
 mod template;
 mod times;
+mod token;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -100,6 +101,9 @@ enum Command {
     /// Signing keys
     #[command(subcommand)]
     Key(key::Command),
+    /// Tokens: revoke one, or check one without asking the gateway
+    #[command(subcommand)]
+    Token(token::Command),
     /// Tell whether a token request would be granted, and why; exit code 4 if it would be refused
     Explain(explain::Args),
     /// Tell what the gateway does; exit code 3 if it does not run
@@ -138,6 +142,8 @@ fn run(args: Args) -> Result<Exit, CliError> {
         Command::Role(command) => role::run(command, &mut Gateway::new(global), &output)?,
         Command::Enrolment(command) => enrolment::run(command, &mut Gateway::new(global), &output)?,
         Command::Key(command) => key::run(command, &mut Gateway::new(global), &output)?,
+        Command::Token(token::Command::Revoke { file }) => token::run_revoke(file.as_deref(), &mut Gateway::new(global), &output)?,
+        Command::Token(token::Command::Verify(args)) => token::run_verify(*args, &output)?,
         Command::Explain(args) => return explain::run(args, &mut Gateway::new(global), &output),
         Command::Status => return status::run(&global, &output),
     }
@@ -191,6 +197,10 @@ mod tests {
             "client add dev1 --role a --role b --default-scope a --audience rs --attribute site=berlin --max-token-lifetime 60",
             "client edit dev1 --not-before 2026-11-22T21:46:24Z --expires-at 1795383985 --clear role --clear attribute",
             "client remove dev1 --yes --output json",
+            "client edit dev1 --introspect rs --clear introspect",
+            "client revoke-tokens dev1 --before 2026-11-22T21:46:24Z",
+            "token revoke",
+            "token verify - --jwks j --trl t --seen-sequence 7",
             "role add pump --scope a:b --scope c",
             "role list",
             "--control-socket /run/x client block dev1",
@@ -229,6 +239,9 @@ mod tests {
             ("explain --client dev1 --at noon", Exit::Usage),
             ("status --output yaml", Exit::Usage),
             ("key revoke", Exit::Usage),
+            ("token verify t", Exit::Usage),
+            ("token verify t --jwks j --seen-sequence 7", Exit::Usage),
+            ("client revoke-tokens dev1 --before tomorrow", Exit::Usage),
             ("--help", Exit::Ok),
             ("client add --help", Exit::Ok),
             ("--version", Exit::Ok),

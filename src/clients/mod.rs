@@ -48,6 +48,8 @@ pub struct Client {
     pub default_scope: ScopeSet,
     /// The resource servers it may have tokens for; if there are none: all at which it has a scope.
     pub audiences: BTreeSet<ResourceServerId>,
+    /// The resource servers that it is, or serves: it may introspect their tokens and read their revocation lists.
+    pub introspects: BTreeSet<ResourceServerId>,
     /// What topic permissions may say of it.
     pub attributes: Attributes,
     /// The longest life of a token of its, in seconds; `None` leaves the other limits.
@@ -90,6 +92,7 @@ impl Client {
             roles: BTreeSet::new(),
             default_scope: ScopeSet::default(),
             audiences: BTreeSet::new(),
+            introspects: BTreeSet::new(),
             attributes: Attributes::new(),
             max_token_lifetime: None,
             not_before: None,

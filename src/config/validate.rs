@@ -16,7 +16,7 @@ const MAX_SOCKET_PATH: usize = 107;
 /// Bytes of the largest MQTT packet there can be (MQTT 5 section 1.5.5, and its fixed header).
 const MAX_MQTT_PACKET: u64 = 268_435_460;
 /// Seconds no token may outlive: what is revoked must be remembered as long.
-const MAX_LIFETIME: u64 = 86_400;
+const MAX_LIFETIME: u64 = crate::token::LONGEST_LIFE as u64;
 /// Seconds of the longest time between rotations: ten years.
 const MAX_INTERVAL: u64 = 315_360_000;
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];

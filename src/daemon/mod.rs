@@ -2,6 +2,7 @@
 
 mod keys;
 pub mod log;
+mod revocations;
 mod usage;
 
 use std::path::PathBuf;
@@ -90,6 +91,17 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Links {
+    /// Something was revoked.
+    fn announce_lists(&self) {
+        if let Some(link) = locked(&self.broker).as_ref() {
+            link.announce_lists();
+        }
+        #[cfg(feature = "embedded-broker")]
+        if let Some(broker) = locked(&self.embedded).as_ref() {
+            broker.announce_lists();
+        }
+    }
+
     /// What the gateway says of itself has changed: keys, scopes.
     fn announce(&self) {
         if let Some(link) = locked(&self.broker).as_ref() {
@@ -110,6 +122,7 @@ pub struct Daemon {
     control: JoinHandle<()>,
     rotation: JoinHandle<()>,
     usage: JoinHandle<()>,
+    revocations: JoinHandle<()>,
     registry: Arc<Registry>,
 }
 
@@ -145,7 +158,9 @@ impl Daemon {
             state_directory = %config.file.state_directory.display(),
             "registry is open"
         );
-        let engine = Engine::new(config.settings(), registry.clone(), registry.clone(), ring).with_assertions(assertions(&config)?);
+        let engine = Engine::new(config.settings(), registry.clone(), registry.clone(), ring)
+            .with_assertions(assertions(&config)?)
+            .with_revocations(registry.clone());
         let engine = match config.file.credential.self_service {
             true => engine.with_self_service(registry.clone(), config.rotation_rule()),
             false => engine,
@@ -186,13 +201,14 @@ impl Daemon {
         let keys_changed = Arc::new(Notify::new());
         keys.serve(install(engine, links.clone(), keys_changed.clone()))?;
         let rotation = tokio::spawn(keys::rotate(keys.clone(), keys_changed));
+        let revocations = revocations::publish(registry.clone(), links.clone());
         let usage = tokio::spawn(usage::keep(registry.clone(), config.file.registry.last_used_interval));
         let administrator = Administrator::new(registry.clone(), keys, Box::new(move || status.read()), on_change);
         let serving = Serving { settings: config.settings(), links: config.links() };
         let administrator = Arc::new(administrator.rotating_by(config.rotation_rule()).explaining(serving));
         let (stopping, shutdown) = watch::channel(false);
         let control = tokio::spawn(socket.serve(administrator.clone(), shutdown));
-        Ok(Self { links, administrator, stopping, control, rotation, usage, registry })
+        Ok(Self { links, administrator, stopping, control, rotation, usage, revocations, registry })
     }
 
     /// The addresses on which the embedded broker listens; empty without it.
@@ -217,6 +233,7 @@ impl Daemon {
         let _ = self.stopping.send(true);
         self.rotation.abort();
         self.usage.abort();
+        self.revocations.abort();
         let link = locked(&self.links.broker).take();
         if let Some(link) = link {
             link.stop().await;

@@ -9,7 +9,7 @@ use crate::jose::Jwk;
 use crate::oauth::{CredentialAsk, CredentialResponse, ErrorCode, Reason, Refusal, Response};
 
 /// Seconds after which a client may ask again if nothing says how long its rotation is barred.
-const RETRY_AFTER: u32 = 60;
+pub(super) const RETRY_AFTER: u32 = 60;
 
 /// Where clients rotate their own credentials, and how.
 pub(super) struct SelfService {

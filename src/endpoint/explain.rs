@@ -5,12 +5,13 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::Settings;
+use super::revoke::check_not_revoked;
 use crate::clients::{AuthMethod, Channel, ClientStore, rehearse};
 use crate::clock::UnixTime;
 use crate::jose::{Algorithm, KeyType};
 use crate::oauth::{Check, ClientId, Record, RecordKind, Refusal, ScopeSet, Step, TokenAsk, Witness as _};
 use crate::policy::{Entitlement, PolicyStore, TokenFormat, entitle};
-use crate::token::{Draft, TokenEntropy, draft, require_key};
+use crate::token::{Draft, RevocationStore, TokenEntropy, draft, require_key};
 
 /// A token request, without the credential.
 #[derive(Debug, Clone)]
@@ -37,6 +38,8 @@ pub struct Grounds<'a> {
     pub clients: &'a dyn ClientStore,
     /// The policies.
     pub policies: &'a dyn PolicyStore,
+    /// What is void; `None` where none is kept.
+    pub revocations: Option<&'a dyn RevocationStore>,
     /// Whether assertions are accepted.
     pub has_assertions: bool,
     /// The id of the key of a kind that signs.
@@ -129,6 +132,7 @@ fn decide(rehearsal: &Rehearsal<'_>, method: AuthMethod, grounds: &Grounds<'_>, 
     })?;
     let client = rehearse(client_id, method, rehearsal.channel, grounds.clients, grounds.has_assertions, now, steps)?;
     let entitlement = entitle(&client, &ask, &grounds.policies.policy(), steps)?;
+    check_not_revoked(grounds.revocations, client_id, now, steps)?;
     let settings = grounds.settings;
     let draft = draft(&entitlement, None, &settings.issuer, settings.lifetimes, now, TokenEntropy::default(), steps);
     let server = entitlement.resource_server();

@@ -24,6 +24,11 @@ pub struct Metadata {
     /// The algorithms of assertions.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub token_endpoint_auth_signing_alg_values_supported: &'static [&'static str],
+    /// How clients authenticate to revoke a token; the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub revocation_endpoint_auth_methods_supported: Vec<&'static str>,
+    /// How resource servers authenticate to introspect a token; the same.
+    pub introspection_endpoint_auth_methods_supported: Vec<&'static str>,
     /// The predefined scopes.
     pub scopes_supported: Vec<String>,
     /// Where things are.
@@ -51,6 +56,9 @@ pub struct MqttMetadata {
     pub mqtt_jwks_topic: String,
     /// The retained status.
     pub mqtt_status_topic: String,
+    /// The retained revocation list of a resource server; `{rs_id}` is to be filled in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mqtt_trl_topic: Option<String>,
     /// The operations.
     pub mqtt_operations_supported: Vec<&'static str>,
     /// The encodings.
@@ -73,21 +81,25 @@ impl Engine {
     }
 
     fn unsigned_metadata(&self, prefix: &str, channel: Channel) -> Metadata {
+        let auth_methods: Vec<_> = {
+            let secret = (channel == Channel::Trusted).then_some(AuthMethod::ClientSecretPost);
+            let assertion = self.assertions.as_ref().map(|_| AuthMethod::PrivateKeyJwt);
+            secret.into_iter().chain(assertion).map(AuthMethod::as_str).collect()
+        };
         Metadata {
             issuer: self.settings.issuer.clone(),
             response_types_supported: Vec::new(),
             grant_types_supported: vec![GrantType::ClientCredentials.name()],
-            token_endpoint_auth_methods_supported: {
-                let secret = (channel == Channel::Trusted).then_some(AuthMethod::ClientSecretPost);
-                let assertion = self.assertions.as_ref().map(|_| AuthMethod::PrivateKeyJwt);
-                secret.into_iter().chain(assertion).map(AuthMethod::as_str).collect()
-            },
+            revocation_endpoint_auth_methods_supported: if self.revocations.is_some() { auth_methods.clone() } else { Vec::new() },
+            introspection_endpoint_auth_methods_supported: auth_methods.clone(),
+            token_endpoint_auth_methods_supported: auth_methods,
             token_endpoint_auth_signing_alg_values_supported: self.assertions.as_ref().map(|_| Algorithm::NAMES).unwrap_or_default(),
             scopes_supported: self.policies.policy().scopes.keys().map(|name| name.as_str().to_owned()).collect(),
             mqtt: MqttMetadata {
                 mqtt_request_topic: format!("{prefix}/client/{{client_id}}/{{operation}}/{{format}}"),
                 mqtt_jwks_topic: format!("{prefix}/as/jwks"),
                 mqtt_status_topic: format!("{prefix}/as/status"),
+                mqtt_trl_topic: self.revocations.as_ref().map(|_| format!("{prefix}/rs/{{rs_id}}/trl")),
                 mqtt_operations_supported: Operation::ALL
                     .iter()
                     .filter(|operation| self.serves(**operation))

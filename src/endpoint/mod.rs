@@ -4,8 +4,12 @@ mod credential;
 mod duplicates;
 mod exchange;
 mod explain;
+mod introspect;
+mod lists;
+mod live;
 mod metadata;
 mod nonce;
+mod revoke;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -18,7 +22,7 @@ use crate::jose::KeyRing;
 use crate::jose::cose::Sign1;
 use crate::oauth::{ClientId, Format, Operation, Reason, Refusal, Secret};
 use crate::policy::PolicyStore;
-use crate::token::{Lifetimes, TokenEntropy};
+use crate::token::{Lifetimes, RevocationStore, TokenEntropy};
 
 use credential::SelfService;
 use duplicates::Duplicates;
@@ -98,9 +102,19 @@ pub enum Decision {
     NonceGiven,
     /// The client got another secret or key beside the one it has.
     CredentialRotated,
+    /// A resource server was told of a token.
+    Introspected {
+        /// The token's id; `None` if it is no live one for that resource server.
+        jti: Option<String>,
+    },
+    /// A client revoked a token of its own.
+    Revoked {
+        /// The token's id; `None` if it was none that lived, so that nothing was to be done.
+        jti: Option<String>,
+    },
     /// The very same request came again, and got the same answer again.
     Repeated {
-        /// Whether that was a token.
+        /// Whether that was no refusal.
         accepted: bool,
     },
     /// The request was refused.
@@ -111,7 +125,11 @@ impl Decision {
     /// Whether the answer belongs on the `accepted` topic.
     #[must_use]
     pub fn is_accepted(&self) -> bool {
-        matches!(self, Self::Issued { .. } | Self::NonceGiven | Self::CredentialRotated | Self::Repeated { accepted: true })
+        match self {
+            Self::Issued { .. } | Self::NonceGiven | Self::CredentialRotated | Self::Introspected { .. } | Self::Revoked { .. } => true,
+            Self::Repeated { accepted } => *accepted,
+            Self::Refused(_) => false,
+        }
     }
 }
 
@@ -123,6 +141,7 @@ pub struct Engine {
     keys: RwLock<Arc<KeyRing>>,
     assertions: Option<Assertions>,
     self_service: Option<SelfService>,
+    revocations: Option<Arc<dyn RevocationStore>>,
     duplicates: Duplicates,
     writing: Turns,
 }
@@ -138,6 +157,7 @@ impl Engine {
             keys: RwLock::new(Arc::new(keys)),
             assertions: None,
             self_service: None,
+            revocations: None,
             duplicates: Duplicates::default(),
             writing: Turns::default(),
         }
@@ -147,6 +167,12 @@ impl Engine {
     #[must_use]
     pub fn with_assertions(self, assertions: Assertions) -> Self {
         Self { assertions: Some(assertions), ..self }
+    }
+
+    /// The same, with revocation of tokens.
+    #[must_use]
+    pub fn with_revocations(self, revocations: Arc<dyn RevocationStore>) -> Self {
+        Self { revocations: Some(revocations), ..self }
     }
 
     /// The same, with clients that rotate their own credentials, by that rule.
@@ -159,9 +185,10 @@ impl Engine {
     #[must_use]
     pub fn serves(&self, operation: Operation) -> bool {
         match operation {
-            Operation::Token => true,
+            Operation::Token | Operation::Introspect => true,
             Operation::Nonce => self.assertions.is_some(),
             Operation::Credential => self.self_service.is_some(),
+            Operation::Revoke => self.revocations.is_some(),
         }
     }
 
@@ -210,6 +237,8 @@ impl Engine {
             Ok(Operation::Token) => self.serve(exchange(Operation::Token), Self::token),
             Ok(Operation::Nonce) => self.nonce(exchange(Operation::Nonce)),
             Ok(Operation::Credential) => self.serve(exchange(Operation::Credential), Self::credential),
+            Ok(Operation::Introspect) => self.serve(exchange(Operation::Introspect), Self::introspect),
+            Ok(Operation::Revoke) => self.serve(exchange(Operation::Revoke), Self::revoke),
             // Errors have the same keys in every table.
             Err(refusal) => exchange(Operation::Token).refuse(refusal),
         }
@@ -233,9 +262,10 @@ impl Engine {
             let text = format!("the payload is larger than {} bytes", self.settings.max_payload);
             return Err(Refusal::invalid_request(Reason::Oversized, text));
         }
-        request
-            .operation
-            .parse()
-            .map_err(|_| Refusal::invalid_request(Reason::UnknownOperation, "the operation of the topic is not supported"))
+        let unknown = |_| Refusal::invalid_request(Reason::UnknownOperation, "the operation of the topic is not supported");
+        match request.operation.parse().map_err(unknown)? {
+            Operation::Revoke if self.revocations.is_none() => Err(revoke::not_served()),
+            operation => Ok(operation),
+        }
     }
 }

@@ -4,6 +4,7 @@ mod credential;
 mod explain;
 mod grants;
 mod metadata;
+mod revocation;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -382,7 +383,7 @@ fn deny_oversized_without_parsing() {
 #[test]
 fn deny_unknown_operation() {
     let (engine, _) = engine();
-    for operation in ["", "tokens", "TOKEN", "introspect"] {
+    for operation in ["", "tokens", "TOKEN", "introspection"] {
         let reply = send(&engine, "one", b"{}", |request| request.operation = operation);
         assert_eq!(refusal(&reply.decision), (ErrorCode::InvalidRequest, Reason::UnknownOperation));
     }

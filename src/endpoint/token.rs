@@ -1,14 +1,16 @@
 //! The token operation (RFC 6749 section 3.2).
 
+use super::revoke::check_not_revoked;
 use super::{Decision, Done, Engine, Exchange};
 use crate::clients::AuthenticatedClient;
-use crate::oauth::{Refusal, Response, TokenAsk};
+use crate::oauth::{Refusal, Response, TokenAsk, Unwitnessed};
 use crate::policy::authorize;
 use crate::token::mint;
 
 impl Engine {
     pub(super) fn token(&self, client: AuthenticatedClient<TokenAsk>, exchange: &Exchange<'_>) -> Result<Done, Refusal> {
         let grant = authorize(client, &self.policies.policy())?;
+        check_not_revoked(self.revocations.as_deref(), exchange.request.client_id, exchange.now, &mut Unwitnessed)?;
         let settings = &self.settings;
         let token = mint(grant, &settings.issuer, settings.lifetimes, &self.keys(), exchange.now, exchange.entropy)?;
         let (response, claims) = (token.response(), token.claims());

@@ -11,7 +11,7 @@ use serde_cbor::Value;
 use super::{Algorithm, Jwk, KeyType, SigningKey};
 
 /// The tag of a CWT (RFC 8392 section 6) around the tag of a COSE_Sign1.
-const CWT: [u8; 2] = [0xd8, 61];
+pub const CWT: [u8; 2] = [0xd8, 61];
 /// The tag of a COSE_Sign1 (RFC 9052 section 2).
 const SIGN1: u8 = 0xd2;
 

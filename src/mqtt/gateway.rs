@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{debug, info, warn};
 use zeroize::Zeroizing;
 
+use super::lists::Lists;
 use super::{Counters, Topics};
 use crate::clients::Channel;
 use crate::clock::UnixTime;
@@ -129,7 +130,7 @@ pub struct Outbound {
     pub expiry: u32,
 }
 
-/// A retained message of the gateway: JSON, QoS 1.
+/// A retained message of the gateway, with QoS 1; an empty payload takes the one before away.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Announcement {
     /// Topic Name.
@@ -138,6 +139,14 @@ pub struct Announcement {
     pub payload: Vec<u8>,
     /// Content Type.
     pub content_type: &'static str,
+    /// Payload Format Indicator: UTF-8 text.
+    pub is_utf8: bool,
+}
+
+impl Announcement {
+    fn json(topic: String, payload: Vec<u8>, content_type: &'static str) -> Self {
+        Self { topic, payload, content_type, is_utf8: true }
+    }
 }
 
 /// The gateway's state on `{p}/as/status`.
@@ -158,13 +167,14 @@ pub struct Gateway {
     link: LinkKind,
     clock: ClockSource,
     counters: Counters,
+    lists: Lists,
 }
 
 impl Gateway {
     /// A gateway for one link.
     #[must_use]
     pub fn new(engine: Arc<Engine>, topics: Topics, channel: Channel, link: LinkKind, clock: ClockSource) -> Self {
-        Self { engine, topics, channel, link, clock, counters: Counters::default() }
+        Self { engine, topics, channel, link, clock, counters: Counters::default(), lists: Lists::default() }
     }
 
     /// The topics.
@@ -280,6 +290,14 @@ impl Gateway {
             Decision::CredentialRotated => {
                 info!(client_id, operation, outcome = "accepted", reason = "ok", duration_us, link, "new credential given out");
             }
+            Decision::Introspected { jti } => {
+                let (reason, jti) = (if jti.is_some() { "ok" } else { "not_live" }, jti.as_deref().unwrap_or("-"));
+                info!(client_id, operation, outcome = "accepted", reason, duration_us, link, jti, "token introspected");
+            }
+            Decision::Revoked { jti } => {
+                let (reason, jti) = (if jti.is_some() { "ok" } else { "not_live" }, jti.as_deref().unwrap_or("-"));
+                info!(client_id, operation, outcome = "accepted", reason, duration_us, link, jti, "token revoked");
+            }
             Decision::Repeated { accepted } => {
                 let outcome = if *accepted { "accepted" } else { "rejected" };
                 info!(client_id, operation, outcome, reason = "repeated", duration_us, link, "request delivered twice, same answer");
@@ -291,23 +309,32 @@ impl Gateway {
         }
     }
 
-    /// The retained messages that a link publishes when it is up: metadata, JWK Set and, last, the status.
+    /// The retained messages that a link publishes when it is up, to a broker that takes packets of `max_packet` bytes: metadata, JWK Set, the
+    /// revocation list of each resource server and, last, the status.
     #[must_use]
-    pub fn announcements(&self) -> Vec<Announcement> {
+    pub fn announcements(&self, max_packet: usize) -> Vec<Announcement> {
+        self.lists.forget();
+        self.changed_announcements(max_packet)
+    }
+
+    /// The same after a change, without the revocation lists that say what the last ones said.
+    #[must_use]
+    pub fn changed_announcements(&self, max_packet: usize) -> Vec<Announcement> {
         let metadata = self.engine.metadata(self.topics.prefix(), self.channel);
-        vec![
-            Announcement {
-                topic: self.topics.metadata(),
-                payload: serde_json::to_vec(&metadata).unwrap_or_default(),
-                content_type: "application/json",
-            },
-            Announcement {
-                topic: self.topics.jwks(),
-                payload: self.engine.keys().jwk_set().to_json(),
-                content_type: "application/jwk-set+json",
-            },
-            self.status(Status::Online),
-        ]
+        let metadata = serde_json::to_vec(&metadata).unwrap_or_default();
+        let mut all = vec![
+            Announcement::json(self.topics.metadata(), metadata, "application/json"),
+            Announcement::json(self.topics.jwks(), self.engine.keys().jwk_set().to_json(), "application/jwk-set+json"),
+        ];
+        all.extend(self.changed_lists(max_packet));
+        all.push(self.status(Status::Online));
+        all
+    }
+
+    /// The revocation lists that say something else than the last ones. To be published in the order of the calls.
+    #[must_use]
+    pub fn changed_lists(&self, max_packet: usize) -> Vec<Announcement> {
+        self.lists.changed(&self.engine, &self.topics, self.now(), max_packet)
     }
 
     /// The retained status; the link's Will is the one that says `offline`.
@@ -319,11 +346,7 @@ impl Gateway {
             version: &'static str,
         }
         let document = Document { state: status, version: env!("CARGO_PKG_VERSION") };
-        Announcement {
-            topic: self.topics.status(),
-            payload: serde_json::to_vec(&document).unwrap_or_default(),
-            content_type: "application/json",
-        }
+        Announcement::json(self.topics.status(), serde_json::to_vec(&document).unwrap_or_default(), "application/json")
     }
 }
 

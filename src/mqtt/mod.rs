@@ -5,6 +5,7 @@ pub mod broker;
 mod counters;
 mod gateway;
 pub mod link;
+mod lists;
 mod topics;
 
 /// Changes of one link that wait for the disk at once: they share its writes.

@@ -1,6 +1,6 @@
 //! Topic names (protocol section 1).
 
-use crate::oauth::{ClientId, Format, InvalidWord};
+use crate::oauth::{ClientId, Format, InvalidWord, ResourceServerId};
 
 /// Bytes of an operation's name, far more than any has.
 const MAX_OPERATION: usize = 64;
@@ -84,6 +84,18 @@ impl Topics {
     #[must_use]
     pub fn status(&self) -> String {
         format!("{}/as/status", self.prefix)
+    }
+
+    /// What stands before all topics of a resource server: `{p}/rs/{rs_id}/`.
+    #[must_use]
+    pub fn resource_server_root(&self, id: &ResourceServerId) -> String {
+        format!("{}/rs/{id}/", self.prefix)
+    }
+
+    /// The retained revocation list of a resource server.
+    #[must_use]
+    pub fn revocation_list(&self, id: &ResourceServerId) -> String {
+        format!("{}trl", self.resource_server_root(id))
     }
 
     /// Reads a request topic; `None` for any other topic.

@@ -62,6 +62,8 @@ codes! {
         ServerError = "server_error", -65_538;
         /// The audience is unknown, not allowed or cannot be told (RFC 8707 section 2).
         InvalidTarget = "invalid_target", -65_539;
+        /// Tokens of the type that was named are not revoked here (RFC 7009 section 2.2.1).
+        UnsupportedTokenType = "unsupported_token_type", -65_540;
         /// The assertion must carry a nonce of the gateway, which comes with the answer; modelled on RFC 9449 section 8.
         UseNonce = "use_nonce", -65_541;
     }

@@ -1,17 +1,24 @@
 //! Answers to the wire. CBOR is deterministic (RFC 8949 section 4.2.1).
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_cbor::Value as Structure;
 
 use super::params::Table;
 use super::{ClientId, Format, Param, Refusal, ScopeSet, Secret, ServerNonce, TokenType};
 
 /// An answer of the token endpoint.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Response<'a> {
     /// RFC 6749 section 5.1.
     Token(TokenResponse<'a>),
+    /// RFC 7662 section 2.2: what a live token says, or that there is none.
+    Introspection(Option<Introspection<'a>>),
+    /// RFC 7009 section 2.2: it is done, and there is nothing to say of it.
+    Done,
     /// A nonce, by the name of RFC 9200 section 5.3.1 and with its lifetime.
     Nonce(&'a ServerNonce),
     /// A client's new credential, by the names of RFC 7591 section 3.2.1.
@@ -67,21 +74,52 @@ pub struct TokenResponse<'a> {
     pub scope: Option<&'a ScopeSet>,
 }
 
+/// The members that tell of a live token (RFC 7662 section 2.2).
+#[derive(Debug, Clone)]
+pub struct Introspection<'a> {
+    /// Its scope as text, or in CBOR the bytes of permissions.
+    pub scope: Result<&'a str, Vec<u8>>,
+    /// To whom it was issued.
+    pub client_id: &'a str,
+    /// Whether its holder must show possession of a key.
+    pub token_type: TokenType,
+    /// When it expires, in seconds since the epoch, as are the two that follow.
+    pub exp: u64,
+    /// When it was issued.
+    pub iat: u64,
+    /// Before when it is not to be accepted.
+    pub nbf: u64,
+    /// Its subject.
+    pub sub: &'a str,
+    /// Its audience.
+    pub aud: &'a str,
+    /// Its issuer.
+    pub iss: &'a str,
+    /// The bytes of its id.
+    pub jti: Vec<u8>,
+    /// The key that it is bound to, by the members that the format has for it.
+    pub cnf: Option<Structure>,
+}
+
 /// Encodes an answer, with the request's `state` if it had one; `table` has the keys for CBOR.
 #[must_use]
 pub fn encode(format: Format, table: Table, response: Response<'_>, state: Option<&str>) -> Vec<u8> {
     let mut members = Vec::with_capacity(5);
+    let has_secret = matches!(response, Response::Credential(_));
     match response {
         Response::Token(token) => {
             let access_token = match token.access_token {
                 TokenText::Characters(text) => Member::Opaque(text),
-                TokenText::Bytes(bytes) => Member::Bytes(bytes),
+                TokenText::Bytes(bytes) => Member::Bytes(bytes.into()),
             };
             members.push((Param::AccessToken, access_token));
             members.push((Param::TokenType, Member::Code(token.token_type.name(), token.token_type.number())));
             members.push((Param::ExpiresIn, Member::Seconds(token.expires_in)));
             members.extend(token.scope.map(|scope| (Param::Scope, Member::Text(scope.to_string()))));
         }
+        Response::Introspection(None) => members.push((Param::Active, Member::Flag(false))),
+        Response::Introspection(Some(token)) => push_introspection(&mut members, token),
+        Response::Done => {}
         Response::Nonce(nonce) => push_nonce(&mut members, nonce),
         Response::Credential(credential) => push_credential(&mut members, &credential),
         Response::Error(refusal) => {
@@ -100,7 +138,7 @@ pub fn encode(format: Format, table: Table, response: Response<'_>, state: Optio
         members.sort_by_key(|(param, _)| param.key(table).map(|key| (key < 0, key.unsigned_abs())));
     }
     // An answer with a secret does not grow, which would leave a copy behind.
-    let mut payload = Vec::with_capacity(if matches!(response, Response::Credential(_)) { 1_024 } else { 128 });
+    let mut payload = Vec::with_capacity(if has_secret { 1_024 } else { 128 });
     let members = Members { format, table, members };
     // Neither serialiser can fail: every key is text or an integer, and the writer is memory.
     let written = match format {
@@ -112,7 +150,7 @@ pub fn encode(format: Format, table: Table, response: Response<'_>, state: Optio
 }
 
 fn push_nonce<'a>(members: &mut Vec<(Param, Member<'a>)>, nonce: &'a ServerNonce) {
-    members.push((Param::Cnonce, Member::Bytes(&nonce.value)));
+    members.push((Param::Cnonce, Member::Bytes(nonce.value.as_slice().into())));
     members.push((Param::ExpiresIn, Member::Seconds(nonce.expires_in)));
 }
 
@@ -134,12 +172,31 @@ fn push_credential<'a>(members: &mut Vec<(Param, Member<'a>)>, credential: &Cred
     members.push((Param::PreviousExpiresAt, Member::Seconds(previous_expires_at)));
 }
 
+fn push_introspection<'a>(members: &mut Vec<(Param, Member<'a>)>, token: Introspection<'a>) {
+    let text = |text: &str| Member::Text(text.to_owned());
+    members.push((Param::Active, Member::Flag(true)));
+    members.push((Param::Scope, token.scope.map_or_else(|bytes| Member::Bytes(bytes.into()), text)));
+    members.push((Param::ClientId, text(token.client_id)));
+    members.push((Param::TokenType, Member::Code(token.token_type.name(), token.token_type.number())));
+    members.push((Param::Exp, Member::Seconds(token.exp)));
+    members.push((Param::Iat, Member::Seconds(token.iat)));
+    members.push((Param::Nbf, Member::Seconds(token.nbf)));
+    members.push((Param::Sub, text(token.sub)));
+    members.push((Param::Aud, text(token.aud)));
+    members.push((Param::Iss, text(token.iss)));
+    members.push((Param::Jti, Member::Bytes(token.jti.into())));
+    members.extend(token.cnf.map(|cnf| (Param::Cnf, Member::Structure(cnf))));
+}
+
 enum Member<'a> {
     Text(String),
     /// Text in JSON, a byte string in CBOR.
     Opaque(&'a str),
     /// Base64url in JSON, a byte string in CBOR.
-    Bytes(&'a [u8]),
+    Bytes(Cow<'a, [u8]>),
+    /// As it stands.
+    Structure(Structure),
+    Flag(bool),
     /// A word in JSON, a number in CBOR.
     Code(&'static str, i64),
     Seconds(u64),
@@ -167,6 +224,8 @@ impl Serialize for Members<'_> {
                 (Format::Cbor, Member::Bytes(bytes)) => map.serialize_value(serde_bytes::Bytes::new(bytes))?,
                 (Format::Json, Member::Code(name, _)) => map.serialize_value(name)?,
                 (Format::Cbor, Member::Code(_, number)) => map.serialize_value(number)?,
+                (_, Member::Structure(structure)) => map.serialize_value(structure)?,
+                (_, Member::Flag(flag)) => map.serialize_value(flag)?,
                 (_, Member::Seconds(seconds)) => map.serialize_value(seconds)?,
             }
         }

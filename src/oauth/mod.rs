@@ -14,10 +14,10 @@ mod words;
 pub use binding::RequestDigest;
 pub use codes::{ErrorCode, GrantType, TokenType};
 pub use decode::{
-    ASSERTION_TYPE, Ask, ClientCredential, ClientRequest, CredentialAsk, CredentialRequest, MalformedRequest, Params, ReqCnf, TokenAsk,
-    TokenRequest, decode_client_request, decode_nonce_request,
+    ASSERTION_TYPE, Ask, ClientCredential, ClientRequest, CredentialAsk, CredentialRequest, IntrospectAsk, MalformedRequest, Params,
+    PresentedToken, ReqCnf, RevokeAsk, TokenAsk, TokenRequest, decode_client_request, decode_nonce_request,
 };
-pub use encode::{CredentialResponse, Response, TokenResponse, TokenText, encode};
+pub use encode::{CredentialResponse, Introspection, Response, TokenResponse, TokenText, encode};
 pub use params::{Param, Table};
 pub use refusal::{Reason, Refusal, ServerNonce};
 pub use trace::{Check, Record, RecordKind, Step, Unwitnessed, Witness};

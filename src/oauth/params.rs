@@ -17,6 +17,7 @@ impl Table {
     pub const fn of(operation: Operation) -> Self {
         match operation {
             Operation::Token | Operation::Nonce | Operation::Credential => Self::Token,
+            Operation::Introspect | Operation::Revoke => Self::Introspection,
         }
     }
 }

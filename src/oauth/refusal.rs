@@ -120,6 +120,14 @@ reasons! {
     UnusableKey = "unusable_key";
     /// The change could not be written to the disk.
     NotKept = "not_kept";
+    /// The client is no resource server: it may introspect no token.
+    NotAResourceServer = "not_a_resource_server";
+    /// The token was issued to another client.
+    ForeignToken = "foreign_token";
+    /// Tokens of the type that was named are not issued here, so none is revoked.
+    UnsupportedTokenType = "unsupported_token_type";
+    /// The client's tokens of this moment are void: all from before a time that is still to come were revoked.
+    TokensRevoked = "tokens_revoked";
     /// The gateway's queues are full.
     Overloaded = "overloaded";
     /// The gateway has no key to sign with, or no randomness.
@@ -180,6 +188,12 @@ impl Refusal {
     #[must_use]
     pub fn replay_memory_full(retry_after: u32) -> Self {
         Self::not_now(Reason::ReplayMemoryFull, retry_after, "too many assertions are in use")
+    }
+
+    /// A token issued now would be void; the device may try again after `retry_after` seconds.
+    #[must_use]
+    pub fn tokens_revoked(retry_after: u32) -> Self {
+        Self::not_now(Reason::TokensRevoked, retry_after, "the client's tokens were just revoked")
     }
 
     /// The times of the assertion cannot be judged; a new one with this nonce can.

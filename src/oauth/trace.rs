@@ -88,6 +88,8 @@ pub enum Check {
     Grant,
     /// Which topics they open.
     Permissions,
+    /// Whether the client's tokens of that moment are void.
+    Revocation,
     /// How long the token lives.
     Lifetime,
     /// What signs it.
@@ -111,6 +113,7 @@ impl Check {
             Self::Audience => "audience",
             Self::Grant => "grant",
             Self::Permissions => "permissions",
+            Self::Revocation => "revocation",
             Self::Lifetime => "lifetime",
             Self::SigningKey => "signing_key",
         }

@@ -251,11 +251,16 @@ pub enum Operation {
     Nonce,
     /// Another secret or key for the client, in place of the one that it authenticates by.
     Credential,
+    /// Token introspection (RFC 7662).
+    Introspect,
+    /// Token revocation (RFC 7009).
+    Revoke,
 }
 
 impl Operation {
     /// Every operation that is served.
-    pub const ALL: &'static [Operation] = &[Operation::Token, Operation::Nonce, Operation::Credential];
+    pub const ALL: &'static [Operation] =
+        &[Operation::Token, Operation::Nonce, Operation::Credential, Operation::Introspect, Operation::Revoke];
 
     /// The topic level.
     #[must_use]
@@ -264,6 +269,8 @@ impl Operation {
             Self::Token => "token",
             Self::Nonce => "nonce",
             Self::Credential => "credential",
+            Self::Introspect => "introspect",
+            Self::Revoke => "revoke",
         }
     }
 
@@ -271,8 +278,8 @@ impl Operation {
     #[must_use]
     pub const fn writes(self) -> bool {
         match self {
-            Self::Token | Self::Nonce => false,
-            Self::Credential => true,
+            Self::Token | Self::Nonce | Self::Introspect => false,
+            Self::Credential | Self::Revoke => true,
         }
     }
 }
@@ -285,7 +292,7 @@ impl FromStr for Operation {
             .iter()
             .copied()
             .find(|operation| operation.as_str() == text)
-            .ok_or(InvalidWord::new("an operation", "token, nonce or credential"))
+            .ok_or(InvalidWord::new("an operation", "token, nonce, credential, introspect or revoke"))
     }
 }
 

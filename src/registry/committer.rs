@@ -7,15 +7,17 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::thread::JoinHandle;
 
 use super::error::RegistryError;
+use super::revocations::{Revoked, Sequence};
 use super::store::{Store, Write};
 use crate::clients::Client;
 use crate::enrolment::{Book, DeviceName, DeviceState};
 use crate::oauth::{ClientId, EnrolmentId};
 use crate::policy::Policy;
+use crate::token::Revocations;
 
 /// What is in force: durable, and read by every request.
 #[derive(Debug, Default)]
@@ -24,6 +26,7 @@ pub(super) struct Memory {
     pub(super) policy: RwLock<Arc<Policy>>,
     pub(super) book: RwLock<Arc<Book>>,
     pub(super) devices: RwLock<Devices>,
+    pub(super) revoked: RwLock<Revoked>,
 }
 
 /// The devices that each enrolment knows.
@@ -50,6 +53,10 @@ impl Memory {
         self.devices.read().unwrap_or_else(PoisonError::into_inner).get(id)?.get(device).cloned()
     }
 
+    fn revoked(&self) -> RwLockWriteGuard<'_, Revoked> {
+        self.revoked.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn put(&self, effect: Effect) {
         match effect {
             Effect::Book(book) => *self.book.write().unwrap_or_else(PoisonError::into_inner) = book,
@@ -59,6 +66,9 @@ impl Memory {
             Effect::Client(id, Some(client)) => drop(self.clients.write().unwrap_or_else(PoisonError::into_inner).insert(id, client)),
             Effect::Client(id, None) => drop(self.clients.write().unwrap_or_else(PoisonError::into_inner).remove(&id)),
             Effect::Policy(policy) => *self.policy.write().unwrap_or_else(PoisonError::into_inner) = policy,
+            Effect::Revocations(id, Some(revocations)) => drop(self.revoked().clients.insert(id, revocations)),
+            Effect::Revocations(id, None) => drop(self.revoked().clients.remove(&id)),
+            Effect::Sequence(sequence) => self.revoked().sequence = sequence,
         }
     }
 }
@@ -74,6 +84,10 @@ pub(super) enum Effect {
     Book(Arc<Book>),
     /// A device of an enrolment is as given, or no longer known.
     Device(EnrolmentId, DeviceName, Option<DeviceState>),
+    /// What is void of a client's tokens is as given, or nothing.
+    Revocations(ClientId, Option<Arc<Revocations>>),
+    /// The sequence number of revocations is as given.
+    Sequence(Arc<Sequence>),
 }
 
 fn put_device(devices: &mut Devices, id: EnrolmentId, device: DeviceName, state: Option<DeviceState>) {
@@ -103,7 +117,7 @@ impl Batch {
         Self { writes: vec![write], effects: vec![effect] }
     }
 
-    /// One more of them.
+    /// One more record, and what it does to memory.
     pub(super) fn add(&mut self, write: Write, effect: Effect) {
         self.writes.push(write);
         self.effects.push(effect);
@@ -125,6 +139,8 @@ struct Queue {
     policy: Option<Arc<Policy>>,
     book: Option<Arc<Book>>,
     devices: HashMap<(EnrolmentId, DeviceName), Option<DeviceState>>,
+    revocations: HashMap<ClientId, Option<Arc<Revocations>>>,
+    sequence: Option<Arc<Sequence>>,
     /// No more changes are taken: the registry is closing, or its thread died.
     closed: bool,
 }
@@ -155,15 +171,29 @@ impl Staged<'_> {
     /// Every client, sorted by id.
     pub(super) fn clients(&self) -> Vec<Arc<Client>> {
         let mut clients = self.memory.clients.read().unwrap_or_else(PoisonError::into_inner).clone();
-        for (id, client) in &self.queue.clients {
-            match client {
-                Some(client) => drop(clients.insert(id.clone(), client.clone())),
-                None => drop(clients.remove(id)),
-            }
-        }
+        overlay(&mut clients, &self.queue.clients);
         let mut clients: Vec<_> = clients.into_values().collect();
         clients.sort_unstable_by(|a, b| a.client_id.cmp(&b.client_id));
         clients
+    }
+
+    /// What will be void of a client's tokens.
+    pub(super) fn revocations(&self, id: &ClientId) -> Option<Arc<Revocations>> {
+        let in_force = || self.memory.revoked.read().unwrap_or_else(PoisonError::into_inner).clients.get(id).cloned();
+        self.queue.revocations.get(id).cloned().unwrap_or_else(in_force)
+    }
+
+    /// The same of every client.
+    pub(super) fn all_revocations(&self) -> Vec<Arc<Revocations>> {
+        let mut all = self.memory.revoked.read().unwrap_or_else(PoisonError::into_inner).clients.clone();
+        overlay(&mut all, &self.queue.revocations);
+        all.into_values().collect()
+    }
+
+    /// The sequence number of revocations.
+    pub(super) fn sequence(&self) -> Arc<Sequence> {
+        let in_force = || self.memory.revoked.read().unwrap_or_else(PoisonError::into_inner).sequence.clone();
+        self.queue.sequence.clone().unwrap_or_else(in_force)
     }
 
     pub(super) fn policy(&self) -> Arc<Policy> {
@@ -188,6 +218,16 @@ impl Staged<'_> {
             }
         }
         devices
+    }
+}
+
+/// Puts what is queued over what is in force.
+fn overlay<T: Clone>(all: &mut HashMap<ClientId, T>, queued: &HashMap<ClientId, Option<T>>) {
+    for (id, value) in queued {
+        match value {
+            Some(value) => drop(all.insert(id.clone(), value.clone())),
+            None => drop(all.remove(id)),
+        }
     }
 }
 
@@ -256,6 +296,8 @@ impl Committer {
                     Effect::Policy(policy) => queue.policy = Some(policy),
                     Effect::Book(book) => queue.book = Some(book),
                     Effect::Device(id, device, state) => drop(queue.devices.insert((id, device), state)),
+                    Effect::Revocations(id, revocations) => drop(queue.revocations.insert(id, revocations)),
+                    Effect::Sequence(sequence) => queue.sequence = Some(sequence),
                 }
             }
             queue.changes.push(Change { batch, answer });
@@ -317,6 +359,8 @@ fn run(mut store: Store, shared: &Shared) {
             queue.policy = None;
             queue.book = None;
             queue.devices = HashMap::new();
+            queue.revocations = HashMap::new();
+            queue.sequence = None;
         }
         drop(queue);
         for answer in answers {

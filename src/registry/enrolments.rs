@@ -295,12 +295,13 @@ impl Registry {
         })
     }
 
-    /// Lets a device register once more, and gives its use back: removes the client that it registered as. The client, as it was, if it was there.
+    /// Lets a device register once more, and gives its use back: removes the client that it registered as, whose tokens are void from then on. The
+    /// client, as it was, if it was there.
     ///
     /// # Errors
     /// If there is no such enrolment or the device has not registered, if its client is blocked, or the disk refuses; then nothing has changed.
     pub fn release_device(&self, id: &EnrolmentId, device: &DeviceName) -> Result<Option<Arc<Client>>, RegistryError> {
-        self.committer.change(|staged| {
+        let removed = self.committer.change(|staged| {
             let mut enrolment = find(staged, id)?;
             let client_id = match staged.device(id, device) {
                 Some(DeviceState::Enrolled { client_id, .. }) => client_id,
@@ -315,11 +316,16 @@ impl Registry {
             put_device(&mut batch, id, device.clone(), enrolment.is_limited.then_some(DeviceState::Awaited))?;
             if let Some(client) = &client {
                 batch.add(erase(&**client), Effect::Client(client.client_id.clone(), None));
+                Self::stop(&mut batch, staged, &client.client_id)?;
             }
             enrolment.used = enrolment.used.saturating_sub(1);
             let (batch, _) = put_enrolment(staged, enrolment, batch)?;
             Ok((batch, client))
-        })
+        })?;
+        if let Some(client) = &removed {
+            self.cover(&client.client_id)?;
+        }
+        Ok(removed)
     }
 
     /// Removes an enrolment and what it knows of devices; returns it as it was. Clients that registered by it stay.

@@ -11,6 +11,7 @@ mod error;
 mod keys;
 mod policies;
 mod records;
+mod revocations;
 mod rules;
 mod store;
 mod usage;
@@ -24,16 +25,18 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::SystemTime;
 
-use crate::clients::Client;
+use crate::clients::{Client, Status};
 use crate::clock::UnixTime;
 use crate::enrolment::{Book, Enrolment, Template};
 use crate::oauth::ClientId;
 use crate::policy::{Policy, PolicyStore, ResourceServer, Role, Scope};
+use crate::token::Revocations;
 
 use committer::{Batch, Committer, Devices, Effect, Memory};
 use credentials::Confirmations;
 use enrolments::EnrolledDevice;
 use records::{Meta, Record};
+use revocations::{Revoked, Sequence};
 use store::{Store, Sync, Write};
 use usage::{LastUsed, Usage};
 
@@ -56,6 +59,7 @@ pub struct Registry {
     confirmations: Confirmations,
     usage: Usage,
     rule: OnceLock<ClientRule>,
+    revoked: OnceLock<Box<dyn Fn() + Send + std::marker::Sync>>,
 }
 
 /// One more rule for what clients may have, told broken in the rest of a sentence that begins with the client, role or scope.
@@ -91,10 +95,15 @@ impl Registry {
             devices.entry(enrolment).or_default().insert(device, state);
         }
         let usage = Usage::new(load::<LastUsed>(&store)?);
+        let revoked = Revoked {
+            sequence: load::<Sequence>(&store)?.into_iter().next().map(Arc::new).unwrap_or_default(),
+            clients: load::<Revocations>(&store)?.into_iter().map(|found| (found.client_id.clone(), Arc::new(found))).collect(),
+        };
         let (clients, policy) = (RwLock::new(clients), RwLock::new(Arc::new(policy)));
-        let memory = Arc::new(Memory { clients, policy, book, devices: RwLock::new(devices) });
+        let memory = Arc::new(Memory { clients, policy, book, devices: RwLock::new(devices), revoked: RwLock::new(revoked) });
         let committer = Committer::start(store, memory.clone()).map_err(RegistryError::io("start the thread of", &options.directory))?;
-        Ok(Arc::new(Self { memory, committer, confirmations: Confirmations::default(), usage, rule: OnceLock::new() }))
+        let (rule, revoked) = (OnceLock::new(), OnceLock::new());
+        Ok(Arc::new(Self { memory, committer, confirmations: Confirmations::default(), usage, rule, revoked }))
     }
 
     /// Sets a rule that changes keep from now on, beside the registry's own. The first one set stays.
@@ -141,10 +150,12 @@ impl Registry {
 
     /// Changes a client; no other change comes in between. `change` must not call the registry's own changing functions.
     ///
+    /// A client that is blocked or suspended afterwards has no token any more: all that it got are void from then on.
+    ///
     /// # Errors
     /// If there is no such client, the result has another id or breaks a rule, or the disk refuses; then nothing has changed.
     pub fn update_client(&self, id: &ClientId, change: impl FnOnce(&mut Client)) -> Result<Arc<Client>, RegistryError> {
-        self.committer.change(|staged| {
+        let (client, is_stopped) = self.committer.change(|staged| {
             let before = staged.client(id).ok_or_else(|| not_found::<Client>(id.as_str()))?;
             let mut client = Client::clone(&*before);
             change(&mut client);
@@ -159,20 +170,33 @@ impl Registry {
             if !rules::same_grants(&before, &client) {
                 rules::check_rule(self.rule.get(), &client, &client, &staged.policy())?;
             }
-            put_client(Arc::new(client), &staged.policy())
-        })
+            let is_stopped = client.status != Status::Active;
+            let (mut batch, client) = put_client(Arc::new(client), &staged.policy())?;
+            if is_stopped {
+                Self::stop(&mut batch, staged, id)?;
+            }
+            Ok((batch, (client, is_stopped)))
+        })?;
+        if is_stopped {
+            self.cover(id)?;
+        }
+        Ok(client)
     }
 
-    /// Removes a client and returns it as it was.
+    /// Removes a client and returns it as it was. All tokens that it got are void from then on.
     ///
     /// # Errors
     /// If there is no such client, or the disk refuses; then nothing has changed.
     pub fn remove_client(&self, id: &ClientId) -> Result<Arc<Client>, RegistryError> {
-        self.committer.change(|staged| {
+        let removed = self.committer.change(|staged| {
             let client = staged.client(id).ok_or_else(|| not_found::<Client>(id.as_str()))?;
             let write = Write { tree: Client::TREE, key: id.as_str().into(), value: None };
-            Ok((Batch::of(write, Effect::Client(id.clone(), None)), client))
-        })
+            let mut batch = Batch::of(write, Effect::Client(id.clone(), None));
+            Self::stop(&mut batch, staged, id)?;
+            Ok((batch, client))
+        })?;
+        self.cover(id)?;
+        Ok(removed)
     }
 
     /// Registers a resource server.
@@ -269,7 +293,7 @@ fn not_found<R: Record>(name: &str) -> RegistryError {
     RegistryError::NotFound { kind: R::KIND, id: name.to_owned() }
 }
 
-/// The system clock, for marks of creation alone.
+/// The system clock, for marks of creation and the moment at which a client is stopped.
 fn now() -> UnixTime {
     UnixTime::from(SystemTime::now())
 }

@@ -7,7 +7,7 @@ use super::enrolments::{check_template, templates_that};
 use super::error::RegistryError;
 use super::records::Record;
 use super::store::Write;
-use super::{ClientRule, Registry, not_found, rules, write};
+use super::{ClientRule, Registry, not_found, revocations, rules, write};
 use crate::clients::Client;
 use crate::enrolment::Template;
 use crate::oauth::{RoleName, ScopeToken};
@@ -98,10 +98,15 @@ impl Registry {
             let server = policy.resource_servers.remove(id).ok_or_else(|| not_found::<ResourceServer>(id.as_str()))?;
             let scopes = policy.scopes.values().filter(|scope| scope.resource_server == *id).map(|scope| scope.name.to_string());
             let clients = staged.clients();
-            let clients = clients.iter().filter(|client| client.audiences.contains(id)).map(|client| client.client_id.to_string());
+            let clients = clients
+                .iter()
+                .filter(|client| client.audiences.contains(id) || client.introspects.contains(id))
+                .map(|client| client.client_id.to_string());
             let templates = templates_that(staged, |template| template.audiences.contains(id));
             unused(&*server, &[("scope", scopes.collect()), ("enrolment template", templates), ("client", clients.collect())])?;
-            Ok((Batch::of(erase(&*server), Effect::Policy(Arc::new(policy))), server))
+            let mut batch = Batch::of(erase(&*server), Effect::Policy(Arc::new(policy)));
+            revocations::forget_server(&mut batch, staged, id)?;
+            Ok((batch, server))
         })
     }
 

@@ -23,7 +23,8 @@ const VERSION: u64 = 1;
 /// holds up to 17 records, however large: these fit.
 pub(super) const MAX_RECORD: usize = 6 * 1_024;
 
-/// A tree: one for each kind of record, in the order in which they are written, so that nothing is on disk before what it names.
+/// A tree: one for each kind of record, in the order in which they are written, so that nothing is on disk before what it names,
+/// and no client is stopped before its tokens are void.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Tree {
     Meta,
@@ -33,6 +34,8 @@ pub(super) enum Tree {
     Templates,
     Enrolments,
     EnrolledDevices,
+    Sequence,
+    Revocations,
     Clients,
     LastUsed,
 }
@@ -46,6 +49,8 @@ impl Tree {
         Tree::Templates,
         Tree::Enrolments,
         Tree::EnrolledDevices,
+        Tree::Sequence,
+        Tree::Revocations,
         Tree::Clients,
         Tree::LastUsed,
     ];
@@ -59,6 +64,8 @@ impl Tree {
             Self::Templates => "enrolment_templates",
             Self::Enrolments => "enrolments",
             Self::EnrolledDevices => "enrolled_devices",
+            Self::Sequence => "sequence",
+            Self::Revocations => "revocations",
             Self::Clients => "clients",
             Self::LastUsed => "last_used",
         }
@@ -162,6 +169,8 @@ pub(super) struct ClientV1 {
     default_scope: Vec<ScopeToken>,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     audiences: BTreeSet<ResourceServerId>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    introspects: BTreeSet<ResourceServerId>,
     #[serde(default, skip_serializing_if = "Attributes::is_empty")]
     attributes: Attributes,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -266,6 +275,7 @@ impl Record for Client {
             roles: self.roles.clone(),
             default_scope: self.default_scope.iter().cloned().collect(),
             audiences: self.audiences.clone(),
+            introspects: self.introspects.clone(),
             attributes: self.attributes.clone(),
             max_token_lifetime: self.max_token_lifetime,
             not_before: self.not_before,
@@ -298,6 +308,7 @@ impl Record for Client {
             roles: stored.roles,
             default_scope: stored.default_scope.into_iter().collect(),
             audiences: stored.audiences,
+            introspects: stored.introspects,
             attributes: stored.attributes,
             max_token_lifetime: stored.max_token_lifetime,
             not_before: stored.not_before,

@@ -16,7 +16,7 @@ pub(super) fn check_client(client: &Client, policy: &Policy) -> Result<(), Regis
     if let Some(unknown) = client.roles.iter().find(|name| !policy.roles.contains_key(*name)) {
         return Err(not_found::<Role>(unknown.as_str()));
     }
-    if let Some(unknown) = client.audiences.iter().find(|id| !policy.resource_servers.contains_key(*id)) {
+    if let Some(unknown) = client.audiences.iter().chain(&client.introspects).find(|id| !policy.resource_servers.contains_key(*id)) {
         return Err(not_found::<ResourceServer>(unknown.as_str()));
     }
     if client.secrets.len() > MAX_SECRETS {

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::device::{Ask, Device, body};
 use crate::devices::on_both_links;
-use crate::site::{Broker, Site, restrict, wait_for};
+use crate::site::{Broker, Site, restrict, wait_for, wait_for_the_next_second};
 use crate::verifier;
 
 on_both_links!(
@@ -139,6 +139,7 @@ fn token_by_an_assertion_of_pyjwt(site: &Site) {
         let jwk = site.path(&format!("{alg}.jwk"));
         fs::write(&jwk, format!(r#"{{"keys":[{public}]}}"#)).unwrap();
         site.credgate(&["client", "remove", "dev1", "--yes"]);
+        wait_for_the_next_second();
         site.credgate(&["client", "add", "dev1", "--scope", "telemetry:write", "--jwk-file", jwk.to_str().unwrap()]);
         let signed = |header: Value, jti: &str| {
             let now = UnixTime::from(std::time::SystemTime::now());

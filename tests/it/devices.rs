@@ -10,7 +10,7 @@ use serde_cbor::Value as Cbor;
 use serde_json::{Value, json};
 
 use crate::device::{Ask, Device, body};
-use crate::site::{Site, wait_for};
+use crate::site::{Site, wait_for, wait_for_the_next_second};
 use crate::verifier;
 
 macro_rules! on_both_links {
@@ -318,6 +318,7 @@ fn deny_blocked_client(site: &Site) {
     site.credgate(&["client", "block", "dev1"]);
     assert_refused(site, &device.request(&Ask::json("dev1", &secret, &json!({}))), "invalid_client", "blocked_client");
     site.credgate(&["client", "resume", "dev1"]);
+    wait_for_the_next_second();
     assert!(body(&device.request(&Ask::json("dev1", &secret, &json!({}))))["access_token"].is_string());
 }
 

@@ -16,7 +16,7 @@ use credgate::jose::cose::{self, Sign1, Typ};
 use credgate::jose::{Algorithm, KeyRing, SigningKey, decode_unverified};
 use credgate::oauth::{ClientId, Format, Secret};
 use credgate::policy::{Dialect, Policy, PolicyStore, ResourceServer, Scope, TokenFormat};
-use credgate::token::Lifetimes;
+use credgate::token::{Lifetimes, NotKept, RevocationState, RevocationStore, Revocations, RevokedToken};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -25,6 +25,8 @@ const NOW: UnixTime = UnixTime::from_secs(1_795_383_984);
 const SECOND_EXAMPLE: &str = "## 7. A worked example with an assertion";
 const CBOR_EXAMPLE: &str = "## 8. A worked example in CBOR alone";
 const ROTATION_EXAMPLE: &str = "## 9. A worked example of a rotation";
+const REVOCATION: &str = "## 10. Introspection and revocation";
+const LIST: &str = "## 11. The revocation list";
 
 /// The registry of the examples: what was rotated, and else what they say.
 #[derive(Default)]
@@ -76,7 +78,12 @@ impl ClientStore for Example {
             jwks: vec![ClientKey::new(serde_json::from_str(&blocks("docs/protocol.md", SECOND_EXAMPLE, "json")[0]).unwrap(), NOW)],
             ..client.clone()
         };
-        [client, key].into_iter().find(|client| *id == client.client_id).map(Arc::new)
+        let checker = Client {
+            client_id: "checker".parse().unwrap(),
+            introspects: ["telemetry", "meter"].map(|id| id.parse().unwrap()).into(),
+            ..client.clone()
+        };
+        [client, key, checker].into_iter().find(|client| *id == client.client_id).map(Arc::new)
     }
 }
 
@@ -266,4 +273,73 @@ fn third_key_signs(claims: &serde_json::Value, jwk: &str) -> String {
     let mut claims = claims.clone();
     claims["jti"] = "2".into();
     credgate::jose::sign("JWT", &claims, &Arc::new(key)).unwrap()
+}
+
+/// Revocations in memory.
+#[derive(Default)]
+struct Revoked(Mutex<Vec<Arc<Revocations>>>);
+
+impl Revoked {
+    fn change(&self, client_id: &ClientId, change: impl FnOnce(&mut Revocations)) {
+        let mut revocations = Revocations::none(client_id.clone());
+        change(&mut revocations);
+        self.0.lock().unwrap().push(Arc::new(revocations));
+    }
+}
+
+impl RevocationStore for Revoked {
+    fn revocations(&self, client_id: &ClientId) -> Option<Arc<Revocations>> {
+        self.0.lock().unwrap().iter().find(|found| found.client_id == *client_id).cloned()
+    }
+
+    fn revocation_state(&self) -> RevocationState {
+        let sequence = NOW.saturating_add(1).as_secs();
+        RevocationState { sequence, clients: self.0.lock().unwrap().clone(), removed: Vec::new() }
+    }
+
+    fn revoke(&self, client_id: &ClientId, token: RevokedToken, now: UnixTime) -> Result<(), NotKept> {
+        self.change(client_id, |revocations| revocations.revoke(token, now));
+        Ok(())
+    }
+}
+
+#[test]
+fn the_worked_examples_of_revocation_hold() {
+    let blocks = |heading, language| blocks("docs/protocol.md", heading, language);
+    let (json, cbor) = (blocks(REVOCATION, "json"), blocks(REVOCATION, "hex"));
+    let (texts, list_json, list_cbor) = (blocks(LIST, "text"), blocks(LIST, "json"), blocks(LIST, "hex"));
+    let revoked = Arc::new(Revoked::default());
+    let engine = engine().with_revocations(revoked.clone());
+    let in_json = |client_id, operation, payload: &str| {
+        String::from_utf8(answer_on(&engine, client_id, operation, Format::Json, payload.as_bytes())).unwrap()
+    };
+    let in_cbor = |client_id, operation, payload: &str| hex(&answer_on(&engine, client_id, operation, Format::Cbor, &unhex(payload)));
+    let told = [in_json("checker", "introspect", &json[0]), in_cbor("checker", "introspect", &cbor[0])];
+    let done = in_json("dev1", "revoke", &json[2]);
+    let after = in_json("checker", "introspect", &json[0]);
+    let again = in_cbor("dev1", "revoke", &cbor[2]);
+    revoked.change(&"dev2".parse().unwrap(), |revocations| revocations.cut_off(NOW.saturating_add(1)));
+    let (lists, _) = engine.revocation_lists(NOW, 49_152);
+    let signed: Vec<_> = lists.iter().map(|(server, list)| engine.sign_list(server, list).unwrap().payload).collect();
+    let [meter, telemetry] = signed.as_slice() else { panic!("{} lists", signed.len()) };
+    let telemetry = String::from_utf8(telemetry.clone()).unwrap();
+    let (header, claims) = decode_unverified(&telemetry).unwrap();
+    let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap_or_default();
+    let found = [
+        vec![told[0].clone(), told[1].clone(), done, after, again, telemetry, hex(Sign1::parse(meter).unwrap().payload())],
+        vec![header.to_string(), claims.to_string()],
+    ];
+    let shown = [
+        vec![
+            json[1].clone(),
+            cbor[1].split_whitespace().collect(),
+            json[3].clone(),
+            json[4].clone(),
+            cbor[3].clone(),
+            texts[0].clone(),
+            list_cbor[0].split_whitespace().collect(),
+        ],
+        vec![value(&list_json[0]).to_string(), value(&list_json[1]).to_string()],
+    ];
+    assert_eq!(found, shown);
 }

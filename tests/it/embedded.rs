@@ -505,7 +505,7 @@ async fn announcements_are_retained_and_repeated() {
             found.insert(String::from_utf8(message.topic.to_vec()).unwrap(), message.payload.to_vec());
         }
         let expected: BTreeMap<_, _> =
-            fixture.gateway.announcements().into_iter().map(|message| (message.topic, message.payload)).collect();
+            fixture.gateway.announcements(65_536).into_iter().map(|message| (message.topic, message.payload)).collect();
         assert_eq!(found, expected);
         fixture.broker.announce();
     }

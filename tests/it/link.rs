@@ -280,7 +280,7 @@ async fn announces_itself_and_says_goodbye() {
     let link = Link::start(options(&broker), Arc::clone(&gateway));
     up(&link).await;
     let mut reader = Device::reader(&broker).await;
-    let announcements = gateway.announcements();
+    let announcements = gateway.announcements(65_536);
     for announcement in &announcements {
         let message = reader.message_on(&announcement.topic).await;
         assert!(message.retain, "{}", announcement.topic);

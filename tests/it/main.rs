@@ -29,6 +29,7 @@ mod operator;
 mod permissions;
 mod reference_device;
 mod refusals;
+mod revocation;
 #[cfg(feature = "embedded-broker")]
 mod rotation;
 mod self_service;

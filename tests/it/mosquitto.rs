@@ -27,6 +27,10 @@ topic readwrite oauth2/v1/#
 # of every user
 pattern readwrite oauth2/v1/client/%u/#
 pattern read oauth2/v1/as/#
+
+# a resource server
+user checker
+topic read oauth2/v1/rs/#
 ";
 
 /// A running broker; killed when dropped.

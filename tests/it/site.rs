@@ -46,6 +46,13 @@ pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Waits for another second on the clock: until then a client whose tokens were revoked gets no other.
+pub fn wait_for_the_next_second() {
+    let second = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let now = second();
+    wait_for("the next second", || (second() > now).then_some(()));
+}
+
 impl Site {
     /// A gateway with its embedded broker, running.
     #[cfg(feature = "embedded-broker")]

@@ -12,12 +12,12 @@ given = json.load(sys.stdin)
 # RFC 9864's name, which PyJWT does not know.
 jwt.register_algorithm("Ed25519", OKPAlgorithm())
 header = jwt.get_unverified_header(given["token"])
-assert header["typ"] == "at+jwt", header
+assert header["typ"] == given["typ"], header
 assert header["alg"] == given["alg"], header
 keys = [key for key in jwt.PyJWKSet.from_dict(given["jwks"]).keys if key.key_id == header["kid"]]
 assert len(keys) == 1, "one key of that kid"
 claims = jwt.decode(given["token"], keys[0].key, algorithms=[header["alg"]], audience=given["audience"], issuer=given["issuer"],
-    options={"require": ["exp", "iat", "nbf", "iss", "aud", "sub", "jti"]})
+    options={"require": given["require"]})
 json.dump(claims, sys.stdout)
 "#;
 
@@ -33,7 +33,7 @@ token = decode(given["token"])
 assert token[:4] == bytes.fromhex("d83dd284"), "tags 61 and 18"
 protected, unprotected, payload, signature = cbor2.loads(token[2:]).value
 header = cbor2.loads(protected)
-assert header[1] == given["alg"] and header[16] == 61 and unprotected == {}, header
+assert header[1] == given["alg"] and header[16] == given["typ"] and unprotected == {}, header
 [jwk] = [key for key in given["jwks"]["keys"] if key["kid"] == header[4].decode()]
 if given["alg"] == -19:
     # RFC 9864's number, which pycose does not know: the Sig_structure by hand.
@@ -48,14 +48,19 @@ else:
     assert message.verify_signature(), "signature"
 claims = cbor2.loads(payload)
 assert cbor2.dumps(claims, canonical=True) == payload, "deterministic"
-text = lambda value: {"bytes": value.hex()} if isinstance(value, bytes) else {str(k): text(v) for k, v in value.items()} if isinstance(value, dict) else value
+text = lambda value: {"bytes": value.hex()} if isinstance(value, bytes) else [text(item) for item in value] if isinstance(value, list) else {str(k): text(v) for k, v in value.items()} if isinstance(value, dict) else value
 json.dump(text(claims), sys.stdout)
 "#;
 
 /// The claims of a CWT in base64url, by their keys as text, after pycose verified its signature by that COSE algorithm. Byte strings become
 /// `{"bytes": hex}`.
 pub fn verify_cwt(jwks: &Value, token: &str, alg: i64) -> Value {
-    run(COSE_PROGRAM, &json!({"jwks": jwks, "token": token, "alg": alg}))
+    run(COSE_PROGRAM, &json!({"jwks": jwks, "token": token, "alg": alg, "typ": 61}))
+}
+
+/// The same of a revocation list.
+pub fn verify_cwt_list(jwks: &Value, list: &str, alg: i64) -> Value {
+    run(COSE_PROGRAM, &json!({"jwks": jwks, "token": list, "alg": alg, "typ": "application/trl+cwt"}))
 }
 
 const SIGNER: &str = r#"
@@ -72,7 +77,18 @@ pub fn sign(alg: &str, private_key: &str, header: &Value, claims: &Value) -> Str
 
 /// The claims of a token, after PyJWT verified its signature by that algorithm, its times, issuer and audience.
 pub fn verify(jwks: &Value, token: &str, audience: &str, alg: &str) -> Value {
-    run(PROGRAM, &json!({"jwks": jwks, "token": token, "audience": audience, "issuer": "https://credgate.local", "alg": alg}))
+    let require = json!(["exp", "iat", "nbf", "iss", "aud", "sub", "jti"]);
+    run(PROGRAM, &given(jwks, token, audience, alg, "at+jwt", &require))
+}
+
+/// The claims of a revocation list, after PyJWT verified its signature, issuer and audience.
+pub fn verify_list(jwks: &Value, list: &str, audience: &str, alg: &str) -> Value {
+    run(PROGRAM, &given(jwks, list, audience, alg, "trl+jwt", &json!(["iat", "iss", "aud"])))
+}
+
+fn given(jwks: &Value, token: &str, audience: &str, alg: &str, typ: &str, require: &Value) -> Value {
+    let issuer = "https://credgate.local";
+    json!({"jwks": jwks, "token": token, "audience": audience, "issuer": issuer, "alg": alg, "typ": typ, "require": require})
 }
 
 fn run(program: &str, given: &Value) -> Value {

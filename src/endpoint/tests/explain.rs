@@ -197,6 +197,7 @@ fn explained(engine: &Engine, store: &Store, world: &World, wish: &Wish) -> Expl
         settings: engine.settings(),
         clients: store,
         policies: store,
+        revocations: None,
         has_assertions: world.has_assertions,
         active_key: &active_key,
     };

@@ -57,7 +57,9 @@ fn metadata_says_exactly_what_is_enabled() {
             if assertions {
                 expected["token_endpoint_auth_signing_alg_values_supported"] = json!(["EdDSA", "Ed25519", "ES256"]);
             }
-            expected["mqtt_operations_supported"] = listed(&[("token", true), ("nonce", assertions), ("credential", self_service)]);
+            expected["mqtt_operations_supported"] =
+                listed(&[("token", true), ("nonce", assertions), ("credential", self_service), ("introspect", true)]);
+            expected["introspection_endpoint_auth_methods_supported"] = expected["token_endpoint_auth_methods_supported"].clone();
             let mut found = published(&set_up(assertions, self_service), channel);
             assert!(found.as_object_mut().unwrap().remove("signed_metadata").is_some());
             assert_eq!(found, expected, "{channel:?}, assertions {assertions}, self-service {self_service}");

@@ -61,6 +61,12 @@ impl Access {
         }
     }
 
+    /// Whether the client is registered for the resource server to whose topics the filter belongs.
+    fn is_list_reader(&self, user_id: Option<&str>, filter: &str) -> bool {
+        let client = user_id.and_then(|id| id.parse().ok()).and_then(|id| self.gateway.engine().clients().client(&id));
+        client.is_some_and(|client| client.introspects.iter().any(|id| is_below(&self.gateway.topics().resource_server_root(id), filter)))
+    }
+
     fn authenticate(&self, connect: &ConnectPacket, address: SocketAddr) -> AuthResult {
         let link = LinkKind::EmbeddedBroker.as_str();
         let operation = "connect";
@@ -105,7 +111,9 @@ impl AuthProvider for Access {
         user_id: Option<&'a str>,
         topic_filter: &'a str,
     ) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
-        Box::pin(ready(may_subscribe(self.gateway.topics(), user_id, topic_filter)))
+        let topics = self.gateway.topics();
+        let is_permitted = may_subscribe(topics, user_id, topic_filter) || self.is_list_reader(user_id, topic_filter);
+        Box::pin(ready(is_permitted))
     }
 }
 

@@ -34,8 +34,8 @@ const CHANNEL_CAPACITY: usize = 64;
 const QUEUED_MESSAGE_BYTES: usize = 8_192;
 /// Subscriptions of one session: the answers, the announcements, and room for more.
 const MAX_SUBSCRIPTIONS: usize = 16;
-/// Retained messages: only the gateway has any, so this is never met.
-const MAX_RETAINED: usize = 16;
+/// Retained messages: only the gateway has any, and a list for each resource server, however many there are; 0 is no limit.
+const MAX_RETAINED: usize = 0;
 /// QoS 1 and 2 publishes that a client may have unanswered.
 const RECEIVE_MAXIMUM: u16 = 64;
 /// Topic aliases of one connection: a device has one or two request topics.
@@ -70,6 +70,7 @@ pub struct EmbeddedBroker {
     router: Arc<MessageRouter>,
     local_addrs: Vec<SocketAddr>,
     announce: Arc<Notify>,
+    announce_lists: Arc<Notify>,
     stopping: watch::Sender<bool>,
     listeners: JoinSet<()>,
     background: JoinSet<()>,
@@ -105,16 +106,17 @@ impl EmbeddedBroker {
             stopping: stopping.subscribe(),
         });
 
-        publish_all(&router, gateway.announcements()).await;
-        let announce = Arc::new(Notify::new());
+        publish_all(&router, gateway.announcements(options.max_packet_size)).await;
+        let (announce, announce_lists) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let mut background = JoinSet::new();
-        background.spawn(announce_on_demand(announce.clone(), gateway.clone(), router.clone()));
+        let demand = (announce.clone(), announce_lists.clone());
+        background.spawn(announce_on_demand(demand, options.max_packet_size, gateway.clone(), router.clone()));
         background.spawn(keep_house(storage, router.clone(), monitor));
         let mut listeners = JoinSet::new();
         for socket in sockets {
             listeners.spawn(Listener::new(socket, service.clone()).run());
         }
-        Ok(Self { gateway, router, local_addrs, announce, stopping, listeners, background })
+        Ok(Self { gateway, router, local_addrs, announce, announce_lists, stopping, listeners, background })
     }
 
     /// The addresses it listens on, in the order of the options, with the ports in use.
@@ -126,6 +128,11 @@ impl EmbeddedBroker {
     /// Publishes the announcements again, soon: after a change of keys. May be called from any thread.
     pub fn announce(&self) {
         self.announce.notify_one();
+    }
+
+    /// Publishes the revocation lists that have changed, likewise.
+    pub fn announce_lists(&self) {
+        self.announce_lists.notify_one();
     }
 
     /// Tells subscribers that the gateway goes offline, then ends every connection. Takes seconds at most, whatever clients do.
@@ -181,16 +188,21 @@ async fn publish_all(router: &MessageRouter, announcements: Vec<Announcement>) {
     for announcement in announcements {
         let packet = PublishPacket::new(announcement.topic, announcement.payload, mqtt5::QoS::AtLeastOnce)
             .with_retain(true)
-            .with_payload_format_indicator(true)
             .with_content_type(announcement.content_type.to_owned());
+        let packet = if announcement.is_utf8 { packet.with_payload_format_indicator(true) } else { packet };
         publish(router, &packet).await;
     }
 }
 
-async fn announce_on_demand(demand: Arc<Notify>, gateway: Arc<Gateway>, router: Arc<MessageRouter>) {
+/// One task for both demands: a list must not be published after a later one.
+async fn announce_on_demand(demand: (Arc<Notify>, Arc<Notify>), max_packet: usize, gateway: Arc<Gateway>, router: Arc<MessageRouter>) {
+    let (all, lists) = demand;
     loop {
-        demand.notified().await;
-        publish_all(&router, gateway.announcements()).await;
+        let announcements = tokio::select! {
+            () = all.notified() => gateway.changed_announcements(max_packet),
+            () = lists.notified() => gateway.changed_lists(max_packet),
+        };
+        publish_all(&router, announcements).await;
     }
 }
 

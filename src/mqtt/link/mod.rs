@@ -77,9 +77,16 @@ pub enum LinkState {
 /// A link that keeps itself connected. Dropping it drops the connection, and the broker publishes the Will.
 pub struct Link {
     state: watch::Receiver<LinkState>,
-    announce: Arc<Notify>,
+    news: Arc<News>,
     stop: watch::Sender<bool>,
     supervisor: JoinSet<()>,
+}
+
+/// What is to be published again.
+#[derive(Default)]
+struct News {
+    all: Notify,
+    lists: Notify,
 }
 
 impl Link {
@@ -88,11 +95,11 @@ impl Link {
     pub fn start(options: LinkOptions, gateway: Arc<Gateway>) -> Self {
         let (state_sender, state) = watch::channel(LinkState::Connecting);
         let (stop, stop_receiver) = watch::channel(false);
-        let announce = Arc::new(Notify::new());
+        let news = Arc::new(News::default());
         let mut supervisor = JoinSet::new();
-        let task = Supervisor { options, gateway, state: state_sender, announce: Arc::clone(&announce), stop: stop_receiver };
+        let task = Supervisor { options, gateway, state: state_sender, news: Arc::clone(&news), stop: stop_receiver };
         supervisor.spawn(task.run());
-        Self { state, announce, stop, supervisor }
+        Self { state, news, stop, supervisor }
     }
 
     /// The state, and its changes.
@@ -101,9 +108,14 @@ impl Link {
         self.state.clone()
     }
 
-    /// Publishes [`Gateway::announcements`] again soon; calls that come together make one publication.
+    /// Publishes [`Gateway::changed_announcements`] soon; calls that come together make one publication.
     pub fn announce(&self) {
-        self.announce.notify_one();
+        self.news.all.notify_one();
+    }
+
+    /// Publishes [`Gateway::changed_lists`] soon, likewise.
+    pub fn announce_lists(&self) {
+        self.news.lists.notify_one();
     }
 
     /// Answers what is queued, publishes the retained status `offline` and disconnects; takes a few seconds at most.
@@ -118,7 +130,7 @@ struct Supervisor {
     options: LinkOptions,
     gateway: Arc<Gateway>,
     state: watch::Sender<LinkState>,
-    announce: Arc<Notify>,
+    news: Arc<News>,
     stop: watch::Receiver<bool>,
 }
 
@@ -172,7 +184,7 @@ impl Supervisor {
         let up_since = Instant::now();
         let mut stop = self.stop.clone();
         let served = tokio::select! {
-            served = session.serve(&self.announce, &mut self.stop) => served,
+            served = session.serve(&self.news, &mut self.stop) => served,
             () = async { stopped(&mut stop).await; sleep(STOP_TIMEOUT).await } => {
                 warn!(broker = self.address(), "the broker did not take the last messages in time; its copy of the Will says offline");
                 return Ended::Stopped;

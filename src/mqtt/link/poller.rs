@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rumqttc::Outgoing;
@@ -51,8 +52,8 @@ pub(super) struct Poller {
     /// Requests past the bound of `queue`, to be answered that there are too many.
     pub(super) overflow: mpsc::Sender<Publish>,
     pub(super) progress: watch::Sender<Progress>,
-    /// Publishes before the first answer.
-    pub(super) announcements: u64,
+    /// Publishes before the first answer, as soon as that is known.
+    pub(super) announcements: Arc<AtomicU64>,
     /// What a PUBACK needs of requests that were shed, until there is room for it. There are no more than packet identifiers; Mosquitto
     /// with `max_queued_messages 0` sends more than our Receive Maximum.
     pub(super) unacknowledged: VecDeque<Publish>,
@@ -119,7 +120,7 @@ impl Poller {
             progress.refused = progress.refused.saturating_add(u64::from(refused));
         });
         // The session looks after the announcements; they are the first publishes of a connection.
-        if !refused || self.progress.borrow().acknowledged <= self.announcements {
+        if !refused || self.progress.borrow().acknowledged <= self.announcements.load(Ordering::Relaxed) {
             return;
         }
         self.gateway.counters().count_shed();

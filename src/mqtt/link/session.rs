@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rumqttc::v5::mqttbytes::QoS as MqttQoS;
 use rumqttc::v5::mqttbytes::v5::{Filter, Publish, PublishProperties, RetainForwardRule};
 use rumqttc::v5::{AsyncClient, ClientError};
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use tracing::warn;
@@ -15,7 +16,7 @@ use tracing::warn;
 use super::connect::{self, address, mqtt_options};
 use super::failure::Failure;
 use super::poller::{Limits, Poller, Progress};
-use super::{LinkOptions, stopped};
+use super::{LinkOptions, News, stopped};
 use crate::mqtt::{Announcement, Gateway, Inbound, MAX_WRITES, Outbound, QoS, Status};
 
 /// Packets that may wait for rumqttc: enough to keep the socket busy, few enough to shed in time.
@@ -44,6 +45,8 @@ pub(super) struct Session {
     turns: Arc<Semaphore>,
     /// Publishes with QoS 1 handed to rumqttc.
     sent: u64,
+    /// How many announcements come first.
+    announcements: Arc<AtomicU64>,
 }
 
 /// The poller ended, and knows why.
@@ -84,6 +87,7 @@ impl Session {
         let (queue_sender, queue) = mpsc::channel(options.queue.max(1));
         let (overflow_sender, overflow) = mpsc::channel(OVERFLOW);
         let (progress_sender, progress) = watch::channel(Progress::default());
+        let announcements = Arc::new(AtomicU64::new(0));
         let poller = Poller {
             eventloop,
             client: client.clone(),
@@ -93,7 +97,7 @@ impl Session {
             queue: queue_sender,
             overflow: overflow_sender,
             progress: progress_sender,
-            announcements: u64::try_from(gateway.announcements().len()).unwrap_or(u64::MAX),
+            announcements: announcements.clone(),
             unacknowledged: VecDeque::new(),
             told_of_refusal: false,
         };
@@ -109,6 +113,7 @@ impl Session {
             writes: JoinSet::new(),
             turns: Arc::new(Semaphore::new(MAX_WRITES)),
             sent: 0,
+            announcements,
         };
         Ok((session, poller))
     }
@@ -120,7 +125,9 @@ impl Session {
             self.limits = limits;
         }
         self.subscribe().await?;
-        for announcement in self.gateway.announcements() {
+        let announcements = self.gateway.announcements(self.limits.max_packet_size);
+        self.announcements.store(u64::try_from(announcements.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        for announcement in announcements {
             self.announce(announcement).await?;
         }
         self.confirm_announcements().await?;
@@ -159,26 +166,26 @@ impl Session {
         };
         if refused > 0 {
             let prefix = self.gateway.topics().prefix();
-            let remedy = format!("let the gateway's user write below {prefix}/as/ (Mosquitto ACL file: `topic write {prefix}/as/#`)");
+            let remedy = format!(
+                "let the gateway's user write below {prefix}/as/ and {prefix}/rs/ (Mosquitto ACL file: `topic write {prefix}/as/#` and \
+                 `topic write {prefix}/rs/#`)"
+            );
             warn!(
                 broker = self.address,
-                refused, remedy, "the broker refused retained messages: devices find no metadata, keys or status there"
+                refused, remedy, "the broker refused retained messages: metadata, keys, revocation lists or status are not found there"
             );
         }
         Ok(())
     }
 
     /// Answers requests until the link is to stop.
-    pub(super) async fn serve(&mut self, announce: &Notify, stop: &mut watch::Receiver<bool>) -> Result<(), Disconnected> {
+    pub(super) async fn serve(&mut self, news: &News, stop: &mut watch::Receiver<bool>) -> Result<(), Disconnected> {
         let mut batch = BATCH;
         loop {
             tokio::select! {
                 () = stopped(stop) => return self.farewell().await,
-                () = announce.notified() => {
-                    for announcement in self.gateway.announcements() {
-                        self.announce(announcement).await?;
-                    }
-                }
+                () = news.all.notified() => self.announce_all(Gateway::changed_announcements).await?,
+                () = news.lists.notified() => self.announce_all(Gateway::changed_lists).await?,
                 Some(written) = self.writes.join_next() => self.written(written).await?,
                 // In random turns with the queue: either alone would starve the other under load.
                 Some(publish) = self.overflow.recv() => self.answer(&publish, Gateway::answer_overloaded).await?,
@@ -267,10 +274,17 @@ impl Session {
         Ok(self.client.ack(publish).await?)
     }
 
+    async fn announce_all(&mut self, announcements: fn(&Gateway, usize) -> Vec<Announcement>) -> Result<(), Disconnected> {
+        for announcement in announcements(&self.gateway, self.limits.max_packet_size) {
+            self.announce(announcement).await?;
+        }
+        Ok(())
+    }
+
     async fn announce(&mut self, announcement: Announcement) -> Result<(), Disconnected> {
-        let Announcement { topic, payload, content_type } = announcement;
+        let Announcement { topic, payload, content_type, is_utf8 } = announcement;
         let properties = PublishProperties {
-            payload_format_indicator: Some(1),
+            payload_format_indicator: is_utf8.then_some(1),
             content_type: Some(content_type.to_owned()),
             ..PublishProperties::default()
         };

@@ -1,6 +1,7 @@
 //! Requests from the wire: bounded, strict where RFC 6749 is strict, one pass over the payload.
 
 mod credential;
+mod presented;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ use super::params::Table;
 use super::{ClientId, ErrorCode, Format, Operation, Param, Reason, Refusal, RequestDigest, Secret};
 
 pub use credential::{CredentialAsk, CredentialRequest};
+pub use presented::{IntrospectAsk, PresentedToken, RevokeAsk};
 use read::{Value, read_params};
 pub use token::{ReqCnf, TokenAsk, TokenRequest};
 

@@ -2,6 +2,7 @@
 
 use crate::clients::{AuthMethod, ClientKey, CredentialRef, Initiator, Retire, Rotation};
 use crate::policy::Dialect;
+use crate::token::{RevokedToken, TokenHash};
 
 use super::records::{Meta, Record, decode, encode};
 use super::*;
@@ -137,6 +138,40 @@ fn version_1_of_last_uses() {
         LastUsed { client_id: id("d"), times: vec![(name(first), NOW), (name(&second), UnixTime::from_secs(1))] },
         "8201a16475736564828248dc4bf80c77473d131a6b0362b08248ce9ec58122164c8201",
     );
+}
+
+#[test]
+fn version_1_of_a_client_that_is_a_resource_server() {
+    check(
+        Client { introspects: ["rs".parse().unwrap()].into(), ..Client::new(id("d"), NOW) },
+        "8201aa6b636c69656e745f6e616d6560781a746f6b656e5f656e64706f696e745f617574685f6d6574686f6472636c69656e745f736563\
+         7265745f706f73746573636f70658066737461747573666163746976656773656372657473806b736f6674776172655f69646070736f66\
+         74776172655f76657273696f6e606a637265617465645f61741a6b0362b06a757064617465645f61741a6b0362b06b696e74726f737065\
+         63747381627273",
+    );
+}
+
+#[test]
+fn version_1_of_revocations() {
+    let token = RevokedToken {
+        resource_server: "rs".parse().unwrap(),
+        jti: "AwMDAwMDAwMDAwMDAwMDAw".into(),
+        hash: TokenHash::of("abc"),
+        issued_at: UnixTime::from_secs(1),
+        expires_at: UnixTime::from_secs(2),
+    };
+    check(
+        Revocations { client_id: id("d"), issued_before: Some(NOW), tokens: vec![token] },
+        "8201a26d6973737565645f6265666f72651a6b0362b066746f6b656e7381a5627273627273636a74695003030303030303030303030303\
+         0303036468617368582101ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad63696174016365787002",
+    );
+    check(Revocations { client_id: id("d"), issued_before: Some(NOW), tokens: Vec::new() }, "8201a16d6973737565645f6265666f72651a6b0362b0");
+}
+
+#[test]
+fn version_1_of_the_sequence_number() {
+    check(Sequence { number: 7, removed: Vec::new() }, "8201a1666e756d62657207");
+    check(Sequence { number: 7, removed: vec!["rs".parse().unwrap()] }, "8201a2666e756d626572076772656d6f76656481627273");
 }
 
 #[test]

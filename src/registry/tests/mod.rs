@@ -8,6 +8,7 @@ mod enrolments;
 mod format;
 mod kill;
 mod measure;
+mod revocations;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,0 +1,43 @@
+//! Revocation lists: published again when a client has revoked a token, and shortened when revoked tokens have expired.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tracing::error;
+
+use super::Links;
+use crate::clock::UnixTime;
+use crate::registry::Registry;
+
+/// The least time between two publications: however many tokens clients revoke, brokers and resource servers have rest.
+const REST: Duration = Duration::from_millis(500);
+/// How often what has expired is forgotten.
+const HOUSEKEEPING: Duration = Duration::from_secs(3_600);
+
+/// Publishes the lists at most that long after a client has revoked a token, for ever. What operators revoke is published at once.
+pub(super) fn publish(registry: Arc<Registry>, links: Arc<Links>) -> JoinHandle<()> {
+    let revoked = Arc::new(Notify::new());
+    let notified = revoked.clone();
+    registry.on_revocation(Box::new(move || revoked.notify_one()));
+    tokio::spawn(async move {
+        let mut interval = tokio::time::interval(HOUSEKEEPING);
+        loop {
+            tokio::select! {
+                _ = interval.tick() => forget(registry.clone()).await,
+                () = notified.notified() => {}
+            }
+            links.announce_lists();
+            tokio::time::sleep(REST).await;
+        }
+    })
+}
+
+async fn forget(registry: Arc<Registry>) {
+    let now = UnixTime::from(SystemTime::now());
+    // It fails only when the runtime ends.
+    if let Ok(Err(failure)) = tokio::task::spawn_blocking(move || registry.forget_revocations(now)).await {
+        error!(code = failure.code(), error = %failure, "what was revoked and has expired cannot be forgotten");
+    }
+}
