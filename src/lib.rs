@@ -36,6 +36,9 @@ pub mod daemon;
 #[cfg(feature = "daemon")]
 #[allow(clippy::disallowed_methods, reason = "the shell owns the world")]
 pub mod device;
+#[cfg(feature = "http")]
+#[allow(clippy::disallowed_methods, reason = "the shell owns the world")]
+pub mod http;
 #[cfg(feature = "daemon")]
 #[allow(clippy::disallowed_methods, reason = "the shell owns the world")]
 pub mod mqtt;

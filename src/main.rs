@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    let vitals = credgate::daemon::Vitals::open();
     credgate::cli::protect_memory();
-    credgate::cli::main(std::env::args_os())
+    credgate::cli::main(std::env::args_os(), vitals)
 }

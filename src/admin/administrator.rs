@@ -7,15 +7,15 @@ use std::time::SystemTime;
 use zeroize::Zeroizing;
 
 use super::{
-    AdminError, AdminErrorCode, Answer, ClientChanges, Command, DaemonStatus, KeyDocument, NewClient, NewResourceServer, NewRole, NewScope,
-    Serving, token_size,
+    AdminError, AdminErrorCode, Answer, ClientChanges, Command, DaemonStatus, KeyDocument, Metrics, NewClient, NewResourceServer, NewRole,
+    NewScope, Serving, token_size,
 };
 use crate::clients::{AuthMethod, Client, ClientKey, ClientSecret, ClientStore as _, MAX_KEYS, RotationRule, Status};
 use crate::clock::UnixTime;
 use crate::enrolment::random_word;
 use crate::jose::Jwk;
 use crate::oauth::{ClientId, ScopeSet};
-use crate::policy::{Dialect, PolicyStore as _, ResourceServer, Role, Scope};
+use crate::policy::{Dialect, ResourceServer, Role, Scope};
 use crate::registry::{self, KeyStore, Registry};
 
 /// Bytes of a name or of software words, at most.
@@ -30,6 +30,7 @@ pub struct Administrator {
     pub(super) registry: Arc<Registry>,
     pub(super) keys: Arc<KeyStore>,
     pub(super) status: Box<dyn Fn() -> DaemonStatus + Send + Sync>,
+    pub(super) measure: Box<dyn Fn() -> Metrics + Send + Sync>,
     on_change: Box<dyn Fn() + Send + Sync>,
     pub(super) rotation: RotationRule,
     pub(super) serving: Option<Serving>,
@@ -60,7 +61,14 @@ impl Administrator {
     ) -> Self {
         let issuer = status().issuer;
         registry.require(Box::new(move |client, policy| token_size::check(&issuer, client, policy)));
-        Self { registry, keys, status, on_change, rotation: RotationRule::default(), serving: None }
+        let (measure, rotation) = (Box::new(Metrics::default), RotationRule::default());
+        Self { registry, keys, status, measure, on_change, rotation, serving: None }
+    }
+
+    /// The same with what `measure` tells of the links and the process among its metrics.
+    #[must_use]
+    pub fn measuring(self, measure: Box<dyn Fn() -> Metrics + Send + Sync>) -> Self {
+        Self { measure, ..self }
     }
 
     /// Executes a command on behalf of this process. Blocks until a change is on disk.
@@ -150,14 +158,8 @@ impl Administrator {
                 })
             }
             Command::Explain(query) => self.explain(query),
-            Command::Status => {
-                let policy = self.registry.policy();
-                let mut status = (self.status)();
-                status.clients = self.registry.client_count();
-                status.resource_servers = policy.resource_servers.len();
-                status.scopes = policy.scopes.len();
-                Ok(Answer::Status(Box::new(status)))
-            }
+            Command::Status => Ok(Answer::Status(Box::new(self.status()?))),
+            Command::Metrics { recent } => self.metrics(recent),
         }
     }
 

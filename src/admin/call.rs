@@ -82,7 +82,11 @@ pub fn call(socket: &Path, command: &Command) -> Result<Answer, CallError> {
     runtime.block_on(exchange(socket, command))
 }
 
-async fn exchange(socket: &Path, command: &Command) -> Result<Answer, CallError> {
+/// The same within a tokio task.
+///
+/// # Errors
+/// As [`call`].
+pub async fn exchange(socket: &Path, command: &Command) -> Result<Answer, CallError> {
     let path = || socket.to_path_buf();
     let no_answer = |source| CallError::NoAnswer { path: path(), source };
     let json = frame::encode_command(command).map_err(no_answer)?;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
     ClientChanges, ClientCursor, ClientDocument, ClientQuery, ClientTokensDocument, DaemonStatus, EnrolmentAnswer, EnrolmentCommand,
-    Explain, KeyDocument, ResourceServerChanges, ResourceServerQuery, RevokedTokenDocument, RoleChanges, RoleQuery, ScopeChanges,
+    Explain, KeyDocument, Metrics, ResourceServerChanges, ResourceServerQuery, RevokedTokenDocument, RoleChanges, RoleQuery, ScopeChanges,
     ScopeQuery, TokenReference,
 };
 use crate::clients::{Retire, Status};
@@ -167,6 +167,12 @@ pub enum Command {
     Explain(Explain),
     /// What the gateway does.
     Status,
+    /// What can be measured of it.
+    Metrics {
+        /// How many of the clients that authenticated last are to be told.
+        #[serde(default)]
+        recent: usize,
+    },
 }
 
 /// A client to register, by the names of RFC 7591 section 2.
@@ -335,6 +341,8 @@ pub enum Answer {
     Explanation(Box<Explanation>),
     /// What the gateway does.
     Status(Box<DaemonStatus>),
+    /// What can be measured of it.
+    Metrics(Box<Metrics>),
 }
 
 /// Names the answer only: some of them hold a secret.
@@ -360,6 +368,7 @@ impl fmt::Debug for Answer {
             Self::KeyRevoked { .. } => "KeyRevoked",
             Self::Explanation(_) => "Explanation",
             Self::Status(_) => "Status",
+            Self::Metrics(_) => "Metrics",
         })
     }
 }

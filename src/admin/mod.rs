@@ -15,15 +15,17 @@ mod error;
 mod explain;
 mod frame;
 mod lists;
+mod metrics;
 mod policies;
 mod queries;
 mod socket;
+mod socket_file;
 mod status;
 mod token_size;
 mod tokens;
 
 pub use administrator::{Administrator, Caller};
-pub use call::{CallError, call};
+pub use call::{CallError, call, exchange};
 pub use changes::{ClientChanges, ClientField, ResourceServerChanges, ResourceServerField, RoleChanges, ScopeChanges};
 pub use command::{Answer, Command, IssuedSecret, NewClient, NewResourceServer, NewRole, NewScope};
 pub use documents::{ClientDocument, ClientKeyDocument, KeyDocument, RotationDocument, SecretDocument};
@@ -33,9 +35,11 @@ pub use enrolments::{
 pub use error::{AdminError, AdminErrorCode};
 pub use explain::{Explain, Serving};
 pub use frame::{FrameError, MAX_FRAME, VERSION};
+pub use metrics::{ClockMetrics, Metrics, ProcessMetrics, RecentClient, RegistryMetrics, ReplayMetrics};
 pub use queries::{
     ClientCursor, ClientFilter, ClientQuery, ClientSort, ClientSortField, ResourceServerQuery, RoleQuery, ScopeQuery, SortKey,
 };
 pub use socket::ControlSocket;
-pub use status::{DaemonStatus, LinkStatus, ListenerStatus};
+pub use socket_file::SocketFile;
+pub use status::{DaemonStatus, LinkStatus, ListenerStatus, Rates};
 pub use tokens::{ClientTokensDocument, RevokedTokenDocument, TokenReference};

@@ -1,9 +1,8 @@
 //! The daemon's end of the control socket.
 
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::frame::{self, FrameError};
-use super::{AdminError, AdminErrorCode, Administrator, Answer, Caller, VERSION};
+use super::{AdminError, AdminErrorCode, Administrator, Answer, Caller, SocketFile, VERSION};
 
 /// Connections at once; more wait in the listener's queue.
 const MAX_CONNECTIONS: usize = 16;
@@ -31,25 +30,13 @@ pub struct ControlSocket {
 }
 
 impl ControlSocket {
-    /// Listens at `path`, with mode 0660. Makes the last directory of it if need be (0750) and replaces the socket of a daemon that is gone.
+    /// Listens at `path`.
     ///
     /// # Errors
-    /// [`ErrorKind::AddrInUse`] if a daemon listens there, [`ErrorKind::AlreadyExists`] if the path is no socket, and what the system reports.
-    /// Every message names the path.
+    /// As [`SocketFile::bind`]. Every message names the path.
     pub fn bind(path: &Path) -> io::Result<Self> {
-        Self::try_bind(path).map_err(|error| io::Error::new(error.kind(), format!("control socket {}: {error}", path.display())))
-    }
-
-    fn try_bind(path: &Path) -> io::Result<Self> {
-        if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty() && !directory.exists()) {
-            std::fs::DirBuilder::new().mode(0o750).create(directory)?;
-        }
-        remove_stale(path)?;
-        let listener = UnixListener::bind(path)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
-        listener.set_nonblocking(true)?;
-        let metadata = std::fs::symlink_metadata(path)?;
-        let file = SocketFile { path: path.to_path_buf(), identity: (metadata.dev(), metadata.ino()) };
+        let (listener, file) =
+            SocketFile::bind(path).map_err(|error| io::Error::new(error.kind(), format!("control socket {}: {error}", path.display())))?;
         Ok(Self { listener, file })
     }
 
@@ -59,7 +46,7 @@ impl ControlSocket {
         let listener = match tokio::net::UnixListener::from_std(listener) {
             Ok(listener) => listener,
             Err(error) => {
-                tracing::error!(%error, path = %file.path.display(), "the control socket cannot be served");
+                tracing::error!(%error, path = %file.path().display(), "the control socket cannot be served");
                 return;
             }
         };
@@ -92,37 +79,6 @@ impl ControlSocket {
         drop(listener);
         drop(file);
         let _ = timeout(SHUTDOWN_TIMEOUT, async { while connections.join_next().await.is_some() {} }).await;
-    }
-}
-
-/// The socket's file; removed when dropped, unless another daemon has put its own there.
-struct SocketFile {
-    path: PathBuf,
-    identity: (u64, u64),
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if std::fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.identity) {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
-
-/// Removes the socket of a daemon that is gone; refuses to touch anything else.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    match std::fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-        Ok(found) if !found.file_type().is_socket() => {
-            return Err(io::Error::new(ErrorKind::AlreadyExists, "something that is not a socket is there"));
-        }
-        Ok(_) => {}
-    }
-    match UnixStream::connect(path) {
-        Ok(_) => Err(io::Error::new(ErrorKind::AddrInUse, "another credgate is running")),
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => std::fs::remove_file(path),
-        Err(error) => Err(error),
     }
 }
 
@@ -189,6 +145,10 @@ fn not_understood(error: &FrameError) -> AdminError {
 
 #[cfg(test)]
 mod tests {
+    use std::io::ErrorKind;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::PathBuf;
+
     use tokio::io::AsyncWriteExt as _;
 
     use super::super::administrator::tests::{Bench, bench};

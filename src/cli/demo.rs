@@ -20,7 +20,7 @@ use super::{CliError, Exit};
 use crate::admin::{Administrator, Answer, Command, NewClient, NewResourceServer, NewScope};
 use crate::clock::UnixTime;
 use crate::config::{Config, ConfigFile, LogFormat, LogSection};
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Vitals};
 use crate::device::{self, Credential, DeviceOptions, MqttVersion, Session, TokenQuery};
 use crate::jose;
 use crate::mqtt::{QoS, Topics};
@@ -85,7 +85,7 @@ async fn demonstrate(args: &Args, place: &Place, screen: &mut Screen) -> Result<
 
     let config = configuration(place, listen)?;
     let (topics, issuer) = (config.topics().clone(), config.file.issuer.clone());
-    let daemon = Daemon::start(config).await.map_err(|error| {
+    let daemon = Daemon::start(config, Vitals::open()).await.map_err(|error| {
         CliError::new(Exit::Unavailable, "demo", format!("the gateway cannot start: {error}"))
             .with_help("choose another address with --listen")
     })?;

@@ -176,6 +176,7 @@ impl From<DaemonError> for CliError {
             DaemonError::ControlSocket { .. } => {
                 told.with_help("set control-socket to a path in a directory that the gateway's user may write to")
             }
+            DaemonError::Http(_) => told.with_help("set http.listen to addresses of this host that are free, or leave it empty"),
             DaemonError::Password(_) | DaemonError::Runtime(_) => told,
         }
     }

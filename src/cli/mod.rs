@@ -42,6 +42,7 @@ pub use exit::Exit;
 pub use output::Format;
 pub use process::protect_memory;
 
+use crate::daemon::Vitals;
 use connect::Gateway;
 use output::Output;
 
@@ -110,15 +111,15 @@ enum Command {
     Status,
 }
 
-/// Parses the command line, runs it, and prints what went wrong.
-pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+/// Parses the command line, runs it, and prints what went wrong. `vitals` is for the daemon.
+pub fn main(arguments: impl IntoIterator<Item = OsString>, vitals: Vitals) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let args = match Args::try_parse_from(&arguments) {
         Ok(args) => args,
         Err(error) => return usage(&error, output::asked_for(&arguments)).into(),
     };
     let format = args.global.output;
-    match run(args) {
+    match run(args, vitals) {
         Ok(exit) => exit.into(),
         Err(error) => {
             output::print_error(format, &error);
@@ -127,11 +128,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn run(args: Args) -> Result<Exit, CliError> {
+fn run(args: Args, vitals: Vitals) -> Result<Exit, CliError> {
     let Args { global, command } = args;
     let output = Output::new(global.output);
     match command {
-        Command::Serve => crate::daemon::run_until_signalled(connect::load_config(&global)?)?,
+        Command::Serve => crate::daemon::run_until_signalled(connect::load_config(&global)?, vitals)?,
         Command::Init(args) => init::run(args, &connect::load_config(&global)?, &output)?,
         Command::Demo(args) => demo::run(args, global.output == Format::Json)?,
         Command::Device(args) => device::run(args, global.output == Format::Json, &output)?,

@@ -9,7 +9,7 @@ use super::error::unexpected;
 use super::output::Output;
 use super::table::fields;
 use super::{CliError, Exit, Global};
-use crate::admin::{Answer, CallError, Command, DaemonStatus, call};
+use crate::admin::{Answer, CallError, Command, DaemonStatus, Rates, call};
 use crate::mqtt::CountersSnapshot;
 
 /// What is printed if nobody answers.
@@ -38,32 +38,66 @@ pub(super) fn run(global: &Global, output: &Output) -> Result<Exit, CliError> {
 
 fn text(status: &DaemonStatus) -> String {
     let since = status.started_at.map(|start| format!(" since {start}")).unwrap_or_default();
+    let up = duration(status.uptime);
+    let DaemonStatus { clients, resource_servers, scopes, roles, .. } = status;
     let mut shown = vec![
-        ("State", format!("running{since}, version {}, process {}", status.version, status.pid)),
+        ("State", format!("running{since} ({up}), version {}, process {}", status.version, status.pid)),
         ("Issuer", status.issuer.clone()),
-        ("Registry", format!("{} clients, {} resource servers, {} scopes", status.clients, status.resource_servers, status.scopes)),
+        ("Registry", format!("{clients} clients, {resource_servers} resource servers, {scopes} scopes, {roles} roles")),
     ];
+    if let Some(rates) = &status.rates {
+        let Rates { seconds, requests, refusals, tokens } = rates;
+        shown.push((
+            "Rates",
+            format!("{requests:.1} requests, {refusals:.1} refusals, {tokens:.1} tokens a second in the last {seconds} s"),
+        ));
+    }
     match &status.broker {
         Some(link) => {
-            shown.push(("Broker", format!("{}, {}", link.url, link.state)));
+            let since = link.since.map(|since| format!(" since {since}")).unwrap_or_default();
+            shown.push(("Broker", format!("{}, {}{since}", link.url, link.state)));
+            if let Some(reason) = &link.reason {
+                shown.push(("  Reason", reason.clone()));
+            }
             shown.push(("  Requests", counters(&link.counters)));
         }
         None => shown.push(("Broker", "none configured".to_owned())),
     }
     match &status.embedded_broker {
         Some(listener) => {
-            shown.push(("Embedded broker", format!("listens on {}", listener.addresses.join(", "))));
+            let does = if listener.serving { "listens" } else { "is to listen, and takes no connections," };
+            shown.push((
+                "Embedded broker",
+                format!("{does} on {}, {} connected now", listener.addresses.join(", "), listener.open_connections),
+            ));
             shown.push(("  Requests", counters(&listener.counters)));
         }
         None => shown.push(("Embedded broker", "off".to_owned())),
     }
+    for key in &status.keys {
+        let until = key.until.map(|until| format!(" until {until}")).unwrap_or_default();
+        shown.push(("Signing key", format!("{} {} since {}{until}, {}", key.alg, key.state.as_str(), key.since, key.kid)));
+    }
+    let http = if status.http.is_empty() { "off".to_owned() } else { status.http.join(", ") };
+    shown.push(("Metrics", http));
     fields(&shown)
 }
 
+/// A length of time in its two largest units.
+pub(super) fn duration(seconds: u64) -> String {
+    let units = [("d", 86_400, u64::MAX), ("h", 3_600, 24), ("min", 60, 60), ("s", 1, 60)];
+    let parts =
+        units.map(|(unit, length, most)| (unit, seconds.checked_div(length).and_then(|count| count.checked_rem(most)).unwrap_or_default()));
+    let shown: Vec<String> =
+        parts.iter().skip_while(|(_, count)| *count == 0).take(2).map(|(unit, count)| format!("{count} {unit}")).collect();
+    if shown.is_empty() { "0 s".to_owned() } else { shown.join(" ") }
+}
+
 fn counters(counters: &CountersSnapshot) -> String {
-    let CountersSnapshot { accepted, rejected, overloaded, shed, ignored, connections } = counters;
+    let CountersSnapshot { accepted, rejected, overloaded, shed, ignored, connections, tokens } = counters;
     format!(
-        "{accepted} accepted, {rejected} rejected ({overloaded} for overload), {shed} shed, {ignored} ignored; {connections} connections"
+        "{accepted} accepted ({tokens} tokens), {rejected} rejected ({overloaded} for overload), {shed} shed, {ignored} ignored; {connections} \
+         connections"
     )
 }
 
@@ -71,19 +105,40 @@ fn counters(counters: &CountersSnapshot) -> String {
 mod tests {
     use super::*;
     use crate::admin::{LinkStatus, ListenerStatus};
+    use crate::clock::UnixTime;
 
     #[test]
     fn people_are_told_the_state_of_every_link() {
-        let mut status = DaemonStatus { version: "1.2.3".into(), pid: 42, ..DaemonStatus::default() };
+        let mut status = DaemonStatus { version: "1.2.3".into(), pid: 42, uptime: 3_700, ..DaemonStatus::default() };
         let bare = text(&status);
-        assert!(bare.contains("process 42") && bare.contains("none configured") && bare.contains("off\n"), "{bare}");
-        let counters = CountersSnapshot { accepted: 7, ..CountersSnapshot::default() };
-        status.broker = Some(LinkStatus { url: "mqtts://b".into(), state: "down: refused".into(), counters });
-        status.embedded_broker = Some(ListenerStatus { addresses: vec!["[::]:8883".into(), "x".into()], counters });
-        let full = text(&status);
         assert!(
-            full.contains("mqtts://b, down: refused") && full.contains("[::]:8883, x") && full.matches("7 accepted").count() == 2,
-            "{full}"
+            bare.contains("process 42") && bare.contains("(1 h 1 min)") && bare.contains("none configured") && bare.contains("off\n"),
+            "{bare}"
         );
+        assert!(!bare.contains("Rates"), "{bare}");
+        let counters = CountersSnapshot { accepted: 7, tokens: 6, ..CountersSnapshot::default() };
+        let (url, state) = ("mqtts://b".into(), "down".into());
+        status.broker = Some(LinkStatus { url, state, reason: Some("refused".into()), since: Some(UnixTime::from_secs(0)), counters });
+        let addresses = vec!["[::]:8883".into(), "x".into()];
+        status.embedded_broker = Some(ListenerStatus { addresses, serving: true, open_connections: 3, counters });
+        status.rates = Some(Rates { seconds: 60, requests: 2.25, refusals: 0.0, tokens: 2.0 });
+        status.http = vec!["127.0.0.1:9464".into()];
+        let full = text(&status);
+        for words in [
+            "mqtts://b, down since 1970-01-01T00:00:00Z\n",
+            "Reason:         refused\n",
+            "listens on [::]:8883, x, 3 connected now",
+            "2.2 requests, 0.0 refusals, 2.0 tokens a second in the last 60 s",
+            "Metrics:          127.0.0.1:9464",
+        ] {
+            assert!(full.contains(words), "{words}: {full}");
+        }
+        assert_eq!(full.matches("7 accepted (6 tokens)").count(), 2, "{full}");
+    }
+
+    #[test]
+    fn lengths_of_time_are_told_in_two_units() {
+        let told = [0, 59, 60, 3_599, 3_600, 90_061, 400 * 86_400].map(duration);
+        assert_eq!(told, ["0 s", "59 s", "1 min 0 s", "59 min 59 s", "1 h 0 min", "1 d 1 h", "400 d 0 h"]);
     }
 }

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use self::presented::{Claims, Presented};
 use super::nonce::Nonces;
-use super::replay::{Once, ReplayMemory, Use};
+use super::replay::{Occupancy, Once, ReplayMemory, Use};
 use super::standing::{check_credential, check_standing};
 use super::{AuthMethod, Client, ClientKey, ClientStore, CredentialRef, MAX_KEYS};
 use crate::clock::UnixTime;
@@ -102,6 +102,12 @@ impl Assertions {
     #[must_use]
     pub fn nonce(&self, client_id: &ClientId, now: UnixTime, entropy: &[u8; 16]) -> ServerNonce {
         self.nonces.issue(client_id, now, entropy)
+    }
+
+    /// How full the memory of used assertions is.
+    #[must_use]
+    pub fn occupancy(&self, now: UnixTime) -> Occupancy {
+        self.replay.occupancy(now)
     }
 
     /// The client of a session, if the assertion is its own and serves now, as at CONNECT on the embedded broker. It is used up.

@@ -22,6 +22,7 @@ pub use assertion::Assertions;
 pub use attributes::{AttributeName, AttributeValue, Attributes, MAX_ATTRIBUTES};
 pub use authenticate::{AuthenticatedClient, Channel, authenticate, authenticate_session};
 pub use credential::{ClientKey, CredentialId, CredentialRef};
+pub use replay::Occupancy;
 pub use rotation::{
     CredentialStore, CredentialWish, Initiator, NewCredential, Retire, Rotated, Rotation, RotationError, RotationFailure, RotationRule,
 };

@@ -49,6 +49,15 @@ pub(super) enum Use {
     },
 }
 
+/// How full the memory of used assertions is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Occupancy {
+    /// Assertions and nonces that are remembered.
+    pub entries: usize,
+    /// How many can be.
+    pub capacity: usize,
+}
+
 /// Used assertions until they expire. An entry takes 24 bytes, with the table around it 29 to 57.
 pub(super) struct ReplayMemory {
     shards: [Mutex<Shard>; SHARDS],
@@ -88,6 +97,17 @@ impl ReplayMemory {
         shard.earliest = if shard.marks.is_empty() { until } else { shard.earliest.min(until) };
         shard.marks.insert(mark, until);
         Use::First
+    }
+
+    /// How full it is, once all that has expired is forgotten.
+    pub(super) fn occupancy(&self, now: UnixTime) -> Occupancy {
+        let count = |shard: &Mutex<Shard>| {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            shard.forget_expired(now);
+            shard.marks.len()
+        };
+        let entries = self.shards.iter().map(count).fold(0, usize::saturating_add);
+        Occupancy { entries, capacity: self.shard_capacity.saturating_mul(SHARDS) }
     }
 }
 
@@ -142,6 +162,7 @@ mod tests {
             }
         }
         assert_eq!(kept.len(), 64, "every part is full");
+        assert_eq!(memory.occupancy(NOW), Occupancy { entries: 64, capacity: 64 });
         for number in &kept {
             assert_eq!(memory.try_use(&id("dev1"), Once::Jti(&number.to_string()), end(*number), NOW), Use::Again);
         }
@@ -151,5 +172,7 @@ mod tests {
             .count();
         let expired = kept.iter().filter(|number| end(**number) <= later).count();
         assert_eq!(room, expired, "as many as have expired");
+        assert_eq!(memory.occupancy(later).entries, 64);
+        assert_eq!(memory.occupancy(later.saturating_add(60)), Occupancy { entries: 0, capacity: 64 });
     }
 }

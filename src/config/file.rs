@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::http::HttpSection;
 use crate::clients::Retire;
 
 /// The configuration, as written. Times are seconds and sizes bytes unless a setting says otherwise.
@@ -31,6 +32,8 @@ pub struct ConfigFile {
     pub broker: BrokerSection,
     /// `[embedded-broker]`
     pub embedded_broker: EmbeddedBrokerSection,
+    /// `[http]`
+    pub http: HttpSection,
     /// `[registry]`
     pub registry: RegistrySection,
     /// `[log]`
@@ -50,6 +53,7 @@ impl Default for ConfigFile {
             keys: KeysSection::default(),
             broker: BrokerSection::default(),
             embedded_broker: EmbeddedBrokerSection::default(),
+            http: HttpSection::default(),
             registry: RegistrySection::default(),
             log: LogSection::default(),
         }

@@ -2,6 +2,7 @@
 
 mod error;
 mod file;
+mod http;
 mod layers;
 mod private_file;
 mod url;
@@ -20,6 +21,7 @@ use validate::Validator;
 
 pub use error::{ConfigError, Origin, Problem};
 pub use file::{BrokerSection, ConfigFile, EmbeddedBrokerSection, KeysSection, LogFormat, LogSection, RegistrySection, TokenSection};
+pub use http::{HttpAddress, HttpSection};
 pub use private_file::{PrivateFileError, read_private};
 pub use url::BrokerAddress;
 

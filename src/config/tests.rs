@@ -394,3 +394,21 @@ fn the_master_key_comes_from_a_file_or_a_credential() {
 
 /// A link that every build has.
 const LINKED: &str = "broker.url = 'mqtts://b'\nembedded-broker.enabled = false";
+
+#[test]
+fn deny_metrics_that_other_hosts_read_and_in_a_build_without() {
+    let faults = |text: &str| {
+        let text = format!("broker.url = 'mqtts://b'\nembedded-broker.enabled = false\n{text}");
+        let problems = load(&text, &[]).err().map(|error| problems(Err(error))).unwrap_or_default();
+        problems.into_iter().map(|problem| (problem.key, problem.message)).collect::<Vec<_>>()
+    };
+    assert_eq!(faults("http.listen = []\nhttp.allow-remote = true"), []);
+    let local = faults("http.listen = ['127.0.0.1:9464', '[::1]:9464', 'unix:/run/x.sock']");
+    assert_eq!(local.iter().any(|(_, message)| message.contains("the feature http")), cfg!(not(feature = "http")), "{local:?}");
+    assert!(cfg!(not(feature = "http")) || local.is_empty(), "{local:?}");
+    let remote = |text: &str| faults(text).into_iter().filter(|(_, message)| message.contains("allow-remote")).count();
+    assert_eq!(remote("http.listen = ['127.0.0.1:9464', '0.0.0.0:9464', '[::]:1']"), 2);
+    assert_eq!(remote("http.listen = ['0.0.0.0:9464', '[::]:1']\nhttp.allow-remote = true"), 0);
+    let long = format!("http.listen = ['unix:/{}']", "x".repeat(107));
+    assert!(faults(&long).iter().any(|(key, message)| key == "http.listen" && message.contains("107 bytes")));
+}

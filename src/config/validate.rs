@@ -8,6 +8,7 @@ use crate::mqtt::Topics;
 
 use super::error::{ConfigError, Origin, Problem};
 use super::file::{BrokerSection, ConfigFile, EmbeddedBrokerSection};
+use super::http::HttpAddress;
 use super::layers::Origins;
 use super::url::{self, BrokerAddress};
 
@@ -45,6 +46,7 @@ impl<'a> Validator<'a> {
         self.keys();
         let address = self.broker(&self.file.broker);
         self.embedded_broker(&self.file.embedded_broker);
+        self.http();
         self.links();
         self.problems.sort();
         match topics {
@@ -172,6 +174,29 @@ impl<'a> Validator<'a> {
                  lower the first or raise the second"
             );
             self.fault_between("max-payload", "embedded-broker.max-packet-size", message);
+        }
+    }
+
+    fn http(&mut self) {
+        let http = &self.file.http;
+        if !http.listen.is_empty() && !cfg!(feature = "http") {
+            self.fault(
+                "http.listen",
+                "`http.listen`: this build serves no metrics; leave it empty, or install a build with the feature http".into(),
+            );
+        }
+        for address in &http.listen {
+            if address.is_remote() && !http.allow_remote {
+                let message = format!(
+                    "`http.listen`: other hosts could reach {address}, and neither TLS nor a password stands before it; use a loopback address                      or a unix socket, or set `http.allow-remote` to true if the network in between is trusted"
+                );
+                self.fault("http.listen", message);
+            }
+            if let HttpAddress::Unix(path) = address
+                && path.as_os_str().len() > MAX_SOCKET_PATH
+            {
+                self.fault("http.listen", format!("`http.listen`: the path of a unix socket must have at most {MAX_SOCKET_PATH} bytes"));
+            }
         }
     }
 

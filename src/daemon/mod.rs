@@ -1,12 +1,16 @@
-//! The daemon: start-up, signals, logging, the system clock.
+//! The daemon: start-up, signals, logging, the system clock, and what it knows of itself.
 
 mod keys;
+mod links;
 pub mod log;
+mod rates;
 mod revocations;
+mod source;
 mod usage;
+mod vitals;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Notify, watch};
@@ -14,21 +18,27 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
-use crate::admin::{Administrator, ControlSocket, DaemonStatus, LinkStatus, ListenerStatus, Serving};
+use crate::admin::{Administrator, ControlSocket, Serving};
 use crate::clients::{Assertions, Channel};
 use crate::clock::UnixTime;
 use crate::config::{Config, PrivateFileError};
 use crate::endpoint::Engine;
+#[cfg(feature = "http")]
+use crate::http::{Listeners, Pages};
 use crate::jose::{KeyRing, KeyType};
 #[cfg(feature = "embedded-broker")]
 use crate::mqtt::broker::{EmbeddedBroker, EmbeddedBrokerOptions};
-use crate::mqtt::link::{Link, LinkOptions, LinkState};
+use crate::mqtt::link::{Link, LinkOptions};
 use crate::mqtt::{ClockSource, Gateway, LinkKind};
 use crate::policy::PolicyStore as _;
 use crate::registry::{KeyStore, Registry, RegistryError, RegistryOptions};
 use crate::tls::{self, TlsError};
 
+use links::Links;
+use source::Source;
+
 pub use keys::key_options;
+pub use vitals::{Vitals, built_at};
 
 /// Why the daemon did not start.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +65,9 @@ pub enum DaemonError {
         /// Why.
         source: std::io::Error,
     },
+    /// Metrics and health cannot be served where they are to be.
+    #[error("http.listen cannot be used")]
+    Http(#[source] std::io::Error),
     /// The broker's password cannot be read.
     #[error("broker.password-file cannot be used")]
     Password(#[from] PrivateFileError),
@@ -72,44 +85,9 @@ impl DaemonError {
             Self::Tls(error) => error.code(),
             Self::Listen { .. } => "listen",
             Self::ControlSocket { .. } => "control_socket",
+            Self::Http(_) => "http_listen",
             Self::Password(_) => "password_file",
             Self::Runtime(_) => "runtime",
-        }
-    }
-}
-
-/// The links in operation; taken out when the daemon stops.
-#[derive(Default)]
-struct Links {
-    broker: Mutex<Option<Link>>,
-    #[cfg(feature = "embedded-broker")]
-    embedded: Mutex<Option<EmbeddedBroker>>,
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Links {
-    /// Something was revoked.
-    fn announce_lists(&self) {
-        if let Some(link) = locked(&self.broker).as_ref() {
-            link.announce_lists();
-        }
-        #[cfg(feature = "embedded-broker")]
-        if let Some(broker) = locked(&self.embedded).as_ref() {
-            broker.announce_lists();
-        }
-    }
-
-    /// What the gateway says of itself has changed: keys, scopes.
-    fn announce(&self) {
-        if let Some(link) = locked(&self.broker).as_ref() {
-            link.announce();
-        }
-        #[cfg(feature = "embedded-broker")]
-        if let Some(broker) = locked(&self.embedded).as_ref() {
-            broker.announce();
         }
     }
 }
@@ -123,15 +101,18 @@ pub struct Daemon {
     rotation: JoinHandle<()>,
     usage: JoinHandle<()>,
     revocations: JoinHandle<()>,
+    rates: JoinHandle<()>,
+    #[cfg(feature = "http")]
+    http: JoinHandle<()>,
     registry: Arc<Registry>,
 }
 
 impl Daemon {
-    /// Starts the gateway: registry, keys, links, control socket. Must be called in a tokio runtime.
+    /// Starts the gateway: registry, keys, links, control socket, metrics. Must be called in a tokio runtime.
     ///
     /// # Errors
     /// [`DaemonError`]; a broker that cannot be reached is no error: its link goes on trying.
-    pub async fn start(config: Config) -> Result<Self, DaemonError> {
+    pub async fn start(config: Config, vitals: Vitals) -> Result<Self, DaemonError> {
         // What is wrong with a certificate is told before anything is made.
         #[cfg(feature = "embedded-broker")]
         let broker_tls = match config.file.embedded_broker.enabled {
@@ -167,16 +148,16 @@ impl Daemon {
         };
         let engine = Arc::new(engine);
         let links = Arc::new(Links::default());
-        let mut status = StatusSource::new(&config);
+        let mut source = Source::new(&config, engine.clone(), links.clone(), vitals);
 
         #[cfg(feature = "embedded-broker")]
         if let Some(tls) = broker_tls {
             let gateway = gateway(&engine, &config, Channel::Trusted, LinkKind::EmbeddedBroker);
-            status.embedded = Some(gateway.clone());
+            source.embedded = Some(gateway.clone());
             let broker = start_embedded(&config, tls, gateway).await?;
-            status.addresses = broker.local_addrs().iter().map(ToString::to_string).collect();
-            info!(addresses = status.addresses.join(" "), "embedded broker is listening");
-            *locked(&links.embedded) = Some(broker);
+            let addresses: Vec<String> = broker.local_addrs().iter().map(ToString::to_string).collect();
+            info!(addresses = addresses.join(" "), "embedded broker is listening");
+            links.set_embedded(broker);
         }
         if let Some(options) = link_options {
             let channel = config.link_channel();
@@ -187,38 +168,62 @@ impl Daemon {
                 );
             }
             let gateway = gateway(&engine, &config, channel, LinkKind::Broker);
-            status.broker = Some(gateway.clone());
-            *locked(&links.broker) = Some(Link::start(options, gateway));
+            source.broker = Some(gateway.clone());
+            links.set_broker(Link::start(options, gateway));
         }
 
         let path = config.file.control_socket.clone();
         let socket = ControlSocket::bind(&path).map_err(|source| DaemonError::ControlSocket { path, source })?;
-        status.links = Some(links.clone());
+        #[cfg(feature = "http")]
+        let listeners = Listeners::bind(&config.file.http.listen).await.map_err(DaemonError::Http)?;
+        #[cfg(feature = "http")]
+        {
+            source.http = listeners.addresses();
+        }
+        let rates = tokio::spawn(rates::keep(source.history.clone(), source.gateways().cloned().collect()));
         let on_change = {
             let links = links.clone();
             Box::new(move || links.announce())
         };
         let keys_changed = Arc::new(Notify::new());
-        keys.serve(install(engine, links.clone(), keys_changed.clone()))?;
+        keys.serve(install(engine.clone(), links.clone(), keys_changed.clone()))?;
         let rotation = tokio::spawn(keys::rotate(keys.clone(), keys_changed));
         let revocations = revocations::publish(registry.clone(), links.clone());
         let usage = tokio::spawn(usage::keep(registry.clone(), config.file.registry.last_used_interval));
-        let administrator = Administrator::new(registry.clone(), keys, Box::new(move || status.read()), on_change);
+        let source = Arc::new(source);
+        let measured = source.clone();
         let serving = Serving { settings: config.settings(), links: config.links() };
-        let administrator = Arc::new(administrator.rotating_by(config.rotation_rule()).explaining(serving));
+        let administrator = Administrator::new(registry.clone(), keys, Box::new(move || source.status()), on_change)
+            .measuring(Box::new(move || measured.metrics()))
+            .rotating_by(config.rotation_rule())
+            .explaining(serving);
+        let administrator = Arc::new(administrator);
         let (stopping, shutdown) = watch::channel(false);
+        #[cfg(feature = "http")]
+        let http = {
+            let pages = Pages::new(engine, administrator.clone(), config.file.control_socket.clone(), built_at());
+            tokio::spawn(listeners.serve(Arc::new(pages), shutdown.clone()))
+        };
         let control = tokio::spawn(socket.serve(administrator.clone(), shutdown));
-        Ok(Self { links, administrator, stopping, control, rotation, usage, revocations, registry })
+        Ok(Self {
+            links,
+            administrator,
+            stopping,
+            control,
+            rotation,
+            usage,
+            revocations,
+            rates,
+            #[cfg(feature = "http")]
+            http,
+            registry,
+        })
     }
 
     /// The addresses on which the embedded broker listens; empty without it.
     #[must_use]
     pub fn embedded_broker_addrs(&self) -> Vec<std::net::SocketAddr> {
-        #[cfg(feature = "embedded-broker")]
-        if let Some(broker) = locked(&self.links.embedded).as_ref() {
-            return broker.local_addrs().to_vec();
-        }
-        Vec::new()
+        self.links.embedded_addrs()
     }
 
     /// The operator's commands. They block on the disk: call them off the runtime's own threads.
@@ -234,16 +239,12 @@ impl Daemon {
         self.rotation.abort();
         self.usage.abort();
         self.revocations.abort();
-        let link = locked(&self.links.broker).take();
-        if let Some(link) = link {
-            link.stop().await;
-        }
-        #[cfg(feature = "embedded-broker")]
+        self.rates.abort();
+        self.links.stop().await;
+        #[cfg(feature = "http")]
         {
-            let broker = locked(&self.links.embedded).take();
-            if let Some(broker) = broker {
-                broker.stop().await;
-            }
+            // It ends at once, and its sockets' files with it.
+            let _ = self.http.await;
         }
         if tokio::time::timeout(Duration::from_secs(5), self.control).await.is_err() {
             warn!("an operator's command is still running; stopping all the same");
@@ -311,70 +312,15 @@ fn link_options(config: &Config) -> Result<Option<LinkOptions>, DaemonError> {
     }))
 }
 
-/// The state of the link in the words of `status`.
-fn describe(state: &LinkState) -> String {
-    match state {
-        LinkState::Connecting => "connecting".into(),
-        LinkState::Up => "up".into(),
-        LinkState::Down { reason } => format!("down: {reason}"),
-    }
-}
-
-/// What `status` reads.
-struct StatusSource {
-    started_at: UnixTime,
-    issuer: String,
-    broker_url: String,
-    broker: Option<Arc<Gateway>>,
-    embedded: Option<Arc<Gateway>>,
-    addresses: Vec<String>,
-    links: Option<Arc<Links>>,
-}
-
-impl StatusSource {
-    fn new(config: &Config) -> Self {
-        Self {
-            started_at: UnixTime::from(SystemTime::now()),
-            issuer: config.file.issuer.clone(),
-            broker_url: config.file.broker.url.clone(),
-            broker: None,
-            embedded: None,
-            addresses: Vec::new(),
-            links: None,
-        }
-    }
-
-    fn read(&self) -> DaemonStatus {
-        let state = self.links.as_ref().and_then(|links| locked(&links.broker).as_ref().map(|link| describe(&link.state().borrow())));
-        DaemonStatus {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            running: true,
-            pid: std::process::id(),
-            started_at: Some(self.started_at),
-            issuer: self.issuer.clone(),
-            broker: self.broker.as_ref().map(|gateway| LinkStatus {
-                url: self.broker_url.clone(),
-                state: state.unwrap_or_else(|| "stopped".into()),
-                counters: gateway.counters().snapshot(),
-            }),
-            embedded_broker: self
-                .embedded
-                .as_ref()
-                .map(|gateway| ListenerStatus { addresses: self.addresses.clone(), counters: gateway.counters().snapshot() }),
-            ..DaemonStatus::default()
-        }
-    }
-}
-
 /// Runs the gateway until SIGINT or SIGTERM.
 ///
 /// # Errors
 /// [`DaemonError`] if it cannot start.
-pub fn run_until_signalled(config: Config) -> Result<(), DaemonError> {
+pub fn run_until_signalled(config: Config, vitals: Vitals) -> Result<(), DaemonError> {
     log::init(&config.file.log);
     runtime()?.block_on(async {
         let mut signals = Signals::new().map_err(DaemonError::Runtime)?;
-        let daemon = Daemon::start(config).await?;
+        let daemon = Daemon::start(config, vitals).await?;
         info!(version = env!("CARGO_PKG_VERSION"), "ready");
         let signal = signals.recv().await;
         info!(signal, "stopping");

@@ -9,6 +9,7 @@ mod lists;
 mod live;
 mod metadata;
 mod nonce;
+mod probe;
 mod revoke;
 #[cfg(test)]
 mod tests;
@@ -16,7 +17,7 @@ mod token;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::clients::{Assertions, Channel, Client, ClientStore, CredentialStore, RotationRule, authenticate_session};
+use crate::clients::{Assertions, Channel, Client, ClientStore, CredentialStore, Occupancy, RotationRule, authenticate_session};
 use crate::clock::UnixTime;
 use crate::jose::KeyRing;
 use crate::jose::cose::Sign1;
@@ -30,6 +31,7 @@ use exchange::{Done, Exchange, Turns};
 
 pub use explain::{Explanation, ForeseenToken, Grounds, Rehearsal, ToldError, explain};
 pub use metadata::{Metadata, MqttMetadata};
+pub use probe::ProbeFault;
 
 /// What an operator sets.
 #[derive(Debug, Clone)]
@@ -215,6 +217,12 @@ impl Engine {
             }
             _ => authenticate_session(id, password, self.clients.as_ref(), now),
         }
+    }
+
+    /// How full the memory of used assertions is; `None` if none are accepted.
+    #[must_use]
+    pub fn replay_occupancy(&self, now: UnixTime) -> Option<Occupancy> {
+        self.assertions.as_ref().map(|assertions| assertions.occupancy(now))
     }
 
     /// The keys in use.

@@ -1,14 +1,15 @@
 //! From a PUBLISH to the PUBLISH that answers it. One for each link, over the same engine.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tracing::{debug, info, warn};
 use zeroize::Zeroizing;
 
+use super::counters::UNKNOWN;
 use super::lists::Lists;
-use super::{Counters, Topics};
+use super::{Counters, LinkMetrics, Topics};
 use crate::clients::Channel;
 use crate::clock::UnixTime;
 use crate::endpoint::{Decision, Engine, EnvelopeFault, Request};
@@ -195,6 +196,12 @@ impl Gateway {
         &self.counters
     }
 
+    /// All that was counted on the link.
+    #[must_use]
+    pub fn metrics(&self) -> LinkMetrics {
+        self.counters.metrics(self.link)
+    }
+
     /// The time.
     #[must_use]
     pub fn now(&self) -> UnixTime {
@@ -221,14 +228,12 @@ impl Gateway {
     }
 
     fn respond(&self, inbound: &Inbound<'_>, fault: Option<EnvelopeFault>) -> Option<Outbound> {
-        let started = Instant::now();
         let Some(topic) = self.topics.parse_request(inbound.topic) else {
             self.counters.count_ignored();
             debug!(link = self.link.as_str(), topic = inbound.topic, "message is no request");
             return None;
         };
         let own_response_topic = inbound.response_topic.filter(|response| self.topics.allows_response(&topic.client_id, response));
-        let overloaded = matches!(fault, Some(EnvelopeFault::Overloaded { .. }));
         let (entropy, fault) = match entropy() {
             Ok(entropy) => (entropy, fault),
             Err(error) => {
@@ -247,9 +252,12 @@ impl Gateway {
             channel: self.channel,
             envelope: fault.map_or(Ok(()), Err),
         };
+        let started = Instant::now();
         let reply = self.engine.handle(&request, self.now(), entropy);
-        self.counters.count_answer(reply.decision.is_accepted(), overloaded);
-        self.log(&request, &reply.decision, started);
+        let took = started.elapsed();
+        let operation = request.operation.parse().ok();
+        self.counters.count_answer(operation, &reply.decision, took);
+        self.log(&request, operation, &reply.decision, took);
         let verdict = if reply.decision.is_accepted() { "accepted" } else { "rejected" };
         Some(Outbound {
             topic: own_response_topic.map_or_else(|| format!("{}/{verdict}", inbound.topic), str::to_owned),
@@ -263,9 +271,9 @@ impl Gateway {
     }
 
     /// One line a decision. Nothing in it is a device's own words: a client id has its alphabet, and an operation is one of ours.
-    fn log(&self, request: &Request<'_>, decision: &Decision, started: Instant) {
-        let duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let operation = request.operation.parse().map_or("unknown", Operation::as_str);
+    fn log(&self, request: &Request<'_>, operation: Option<Operation>, decision: &Decision, took: Duration) {
+        let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let operation = operation.map_or(UNKNOWN, Operation::as_str);
         let (client_id, link) = (request.client_id.as_str(), self.link.as_str());
         match decision {
             Decision::Issued { jti, audience, scope, lifetime } => {

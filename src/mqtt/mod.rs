@@ -4,6 +4,7 @@
 pub mod broker;
 mod counters;
 mod gateway;
+mod latency;
 pub mod link;
 mod lists;
 mod topics;
@@ -11,6 +12,7 @@ mod topics;
 /// Changes of one link that wait for the disk at once: they share its writes.
 const MAX_WRITES: usize = 8;
 
-pub use counters::{Counters, CountersSnapshot};
+pub use counters::{Counters, CountersSnapshot, LinkMetrics, OperationCounts};
 pub use gateway::{Announcement, ClockSource, Gateway, Inbound, LinkKind, Outbound, OwnedInbound, QoS, Status};
+pub use latency::LatencySnapshot;
 pub use topics::{RequestTopic, Topics};

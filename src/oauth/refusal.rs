@@ -40,6 +40,14 @@ reasons! {
     Retained = "retained";
     /// The Response Topic lies outside the client's own topics.
     ForeignResponseTopic = "foreign_response_topic";
+    /// A CONNECT to the embedded broker brings no user name or no password.
+    NoCredentials = "no_credentials";
+    /// The MQTT client identifier of a CONNECT may be another client's.
+    ForeignMqttClientId = "foreign_mqtt_client_id";
+    /// The Will of a CONNECT is to be retained.
+    RetainedWill = "retained_will";
+    /// The Will of a CONNECT is for a topic that is not the client's own.
+    ForeignWillTopic = "foreign_will_topic";
     /// The payload's client_id is not the topic's.
     ClientIdMismatch = "client_id_mismatch";
     /// The topic names an operation that is not served.

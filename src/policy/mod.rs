@@ -68,7 +68,7 @@ impl ResourceServer {
 }
 
 /// The form of a resource server's tokens.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenFormat {
     /// A JWT (RFC 9068).

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::thread::JoinHandle;
@@ -149,6 +150,17 @@ struct Shared {
     memory: Arc<Memory>,
     queue: Mutex<Queue>,
     wake: Condvar,
+    written: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// Writes of the registry since it was opened. One write makes all changes durable that waited for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WriteCounts {
+    /// Those that are on disk.
+    pub written: u64,
+    /// Those that failed.
+    pub failed: u64,
 }
 
 impl Shared {
@@ -241,7 +253,8 @@ pub(super) struct Committer {
 impl Committer {
     pub(super) fn start(store: Store, memory: Arc<Memory>) -> io::Result<Self> {
         let path = store.directory().to_owned();
-        let shared = Arc::new(Shared { memory, queue: Mutex::default(), wake: Condvar::new() });
+        let (written, failed) = Default::default();
+        let shared = Arc::new(Shared { memory, queue: Mutex::default(), wake: Condvar::new(), written, failed });
         let theirs = shared.clone();
         let thread = std::thread::Builder::new().name("registry".to_owned()).spawn(move || run(store, &theirs))?;
         Ok(Self { shared, path, thread: Some(thread) })
@@ -278,6 +291,11 @@ impl Committer {
     fn wait(&self, outcome: &Receiver<Outcome>) -> Result<(), RegistryError> {
         self.shared.wake.notify_one();
         outcome.recv().unwrap_or_else(|_| Err(RegistryError::Stopped { path: self.path.clone() }))
+    }
+
+    /// What was written so far.
+    pub(super) fn counts(&self) -> WriteCounts {
+        WriteCounts { written: self.shared.written.load(Ordering::Relaxed), failed: self.shared.failed.load(Ordering::Relaxed) }
     }
 
     /// How many changes wait for the thread.
@@ -348,6 +366,7 @@ fn run(mut store: Store, shared: &Shared) {
             answers.push(answer);
         }
         let outcome = store.commit(&writes);
+        (if outcome.is_ok() { &shared.written } else { &shared.failed }).fetch_add(1, Ordering::Relaxed);
         let mut queue = shared.lock();
         if outcome.is_ok() {
             effects.into_iter().for_each(|effect| shared.memory.put(effect));

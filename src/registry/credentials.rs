@@ -90,6 +90,12 @@ impl Registry {
         self.usage.latest(client_id)
     }
 
+    /// The `most` clients that authenticated last, the latest first.
+    #[must_use]
+    pub fn latest_clients(&self, most: usize) -> Vec<(ClientId, UnixTime)> {
+        self.usage.most_recent(most, |client_id| self.memory.client(client_id).is_some())
+    }
+
     /// Writes what was used since the last time, and first uses that could not be written. Blocks until it is durable.
     ///
     /// # Errors

@@ -40,6 +40,7 @@ use revocations::{Revoked, Sequence};
 use store::{Store, Sync, Write};
 use usage::{LastUsed, Usage};
 
+pub use committer::WriteCounts;
 pub use error::RegistryError;
 pub use keys::{Install, KeyInfo, KeyOptions, KeyStore, MasterKey};
 
@@ -131,6 +132,12 @@ impl Registry {
     #[must_use]
     pub fn client_count(&self) -> usize {
         self.memory.clients.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// How often it was written since it was opened.
+    #[must_use]
+    pub fn write_counts(&self) -> WriteCounts {
+        self.committer.counts()
     }
 
     /// Registers a client. Blocks until it is durable, as do all changes.

@@ -1,6 +1,7 @@
 //! When credentials were last used, kept in memory and written now and then: a request never waits for it, and a power cut may lose some.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -83,6 +84,25 @@ impl Usage {
         self.lock().get(client_id)?.times.iter().map(|(_, time)| *time).max()
     }
 
+    /// The `most` clients that were used last, the latest first. Looks at all of them.
+    pub(super) fn most_recent(&self, most: usize, exists: impl Fn(&ClientId) -> bool) -> Vec<(ClientId, UnixTime)> {
+        let mut latest = BinaryHeap::with_capacity(most.saturating_add(1));
+        let entries = self.lock();
+        for (client_id, entry) in entries.iter() {
+            let Some(time) = entry.times.iter().map(|(_, time)| *time).max() else { continue };
+            let found = Reverse((time, Reverse(client_id)));
+            if latest.len() < most || latest.peek().is_some_and(|least| found < *least) {
+                if exists(client_id) {
+                    latest.push(found);
+                }
+                if latest.len() > most {
+                    latest.pop();
+                }
+            }
+        }
+        latest.into_sorted_vec().into_iter().map(|Reverse((time, Reverse(client_id)))| (client_id.clone(), time)).collect()
+    }
+
     /// What is to be written: at most `most` entries that have changed, and the removal of those whose client is gone. They count as written.
     pub(super) fn take_changed(&self, most: usize, exists: impl Fn(&ClientId) -> bool) -> Result<Vec<(ClientId, Write)>, RegistryError> {
         let mut entries = self.lock();
@@ -129,12 +149,37 @@ impl Entry {
             None => {
                 if self.times.len() >= MAX_CREDENTIALS {
                     // What was used longest ago is of a credential that is no more.
-                    self.times.sort_unstable_by_key(|(_, time)| std::cmp::Reverse(*time));
+                    self.times.sort_unstable_by_key(|(_, time)| Reverse(*time));
                     self.times.truncate(MAX_CREDENTIALS.saturating_sub(1));
                 }
                 self.times.push((credential, now));
             }
         }
         self.changed = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clients::{ClientSecret, CredentialRef};
+
+    #[test]
+    fn the_latest_come_first_and_no_more_than_asked_for() {
+        let usage = Usage::new(Vec::new());
+        let (record, _) = ClientSecret::generate(&zeroize::Zeroizing::new([7; 32]), UnixTime::from_secs(0));
+        let credential = CredentialRef::Secret(&record).id();
+        for (client_id, time) in [("a", 5), ("b", 9), ("c", 1), ("d", 9), ("gone", 99), ("a", 7)] {
+            usage.note(&client_id.parse().unwrap(), credential, UnixTime::from_secs(time));
+        }
+        let latest = |most| {
+            usage
+                .most_recent(most, |client_id| client_id.as_str() != "gone")
+                .into_iter()
+                .map(|(id, time)| (id.to_string(), time.as_secs()))
+                .collect::<Vec<_>>()
+        };
+        let expected = [("b", 9), ("d", 9), ("a", 7), ("c", 1)].map(|(id, time)| (id.to_owned(), time));
+        assert_eq!((latest(0), latest(3), latest(9)), (Vec::new(), expected[..3].to_vec(), expected.to_vec()));
     }
 }

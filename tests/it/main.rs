@@ -23,6 +23,8 @@ mod embedded;
 mod explain;
 mod first_steps;
 mod golden;
+#[cfg(feature = "http")]
+mod http;
 mod link;
 mod mosquitto;
 mod operator;

@@ -91,8 +91,10 @@ fn given(jwks: &Value, token: &str, audience: &str, alg: &str, typ: &str, requir
     json!({"jwks": jwks, "token": token, "audience": audience, "issuer": issuer, "alg": alg, "typ": typ, "require": require})
 }
 
-fn run(program: &str, given: &Value) -> Value {
-    let python = std::env::var("PYJWT_PYTHON").expect("PYJWT_PYTHON names a Python with PyJWT and pycose: run tests/run");
+/// Runs a Python program that takes one JSON document and gives another.
+pub fn run(program: &str, given: &Value) -> Value {
+    let python =
+        std::env::var("PYJWT_PYTHON").expect("PYJWT_PYTHON names a Python with PyJWT, pycose and prometheus_client: run tests/run");
     let mut child =
         Command::new(python).args(["-c", program]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(given.to_string().as_bytes()).unwrap();

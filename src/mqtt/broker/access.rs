@@ -23,7 +23,7 @@ pub(super) struct Access {
 #[derive(Debug, PartialEq, Eq)]
 struct Denial {
     code: ReasonCode,
-    reason: &'static str,
+    reason: Reason,
 }
 
 impl Access {
@@ -35,27 +35,27 @@ impl Access {
     fn admit(&self, connect: &ConnectPacket) -> Result<ClientId, Denial> {
         let bad_credentials = |reason| Denial { code: ReasonCode::BadUsernameOrPassword, reason };
         let (Some(username), Some(password)) = (&connect.username, &connect.password) else {
-            return Err(bad_credentials("no_credentials"));
+            return Err(bad_credentials(Reason::NoCredentials));
         };
-        let client_id: ClientId = username.parse().map_err(|_| bad_credentials(Reason::UnknownClient.name()))?;
+        let client_id: ClientId = username.parse().map_err(|_| bad_credentials(Reason::UnknownClient))?;
         let clients = self.gateway.engine().clients();
         let password = Secret::new(password.clone());
         self.gateway
             .engine()
             .authenticate_session(&client_id, &password, self.gateway.now())
-            .map_err(|refusal| bad_credentials(refusal.reason().name()))?;
+            .map_err(|refusal| bad_credentials(refusal.reason()))?;
 
         let is_client = |identifier: &str| identifier.parse().is_ok_and(|id| clients.client(&id).is_some());
         let identifier = connect.client_id.as_str();
         let is_permitted = is_own_identifier(&client_id, identifier) || (is_assigned_identifier(identifier) && !is_client(identifier));
         if !is_permitted {
-            return Err(Denial { code: ReasonCode::ClientIdentifierNotValid, reason: "foreign_mqtt_client_id" });
+            return Err(Denial { code: ReasonCode::ClientIdentifierNotValid, reason: Reason::ForeignMqttClientId });
         }
         match &connect.will {
             // A Will does not pass the publish hook, so what that would drop is refused here.
-            Some(will) if will.retain => Err(Denial { code: ReasonCode::RetainNotSupported, reason: "retained_will" }),
+            Some(will) if will.retain => Err(Denial { code: ReasonCode::RetainNotSupported, reason: Reason::RetainedWill }),
             Some(will) if !may_publish(self.gateway.topics(), Some(client_id.as_str()), &will.topic) => {
-                Err(Denial { code: ReasonCode::NotAuthorized, reason: "foreign_will_topic" })
+                Err(Denial { code: ReasonCode::NotAuthorized, reason: Reason::ForeignWillTopic })
             }
             _ => Ok(client_id),
         }
@@ -73,11 +73,13 @@ impl Access {
         match self.admit(connect) {
             Ok(client_id) => {
                 let client_id = client_id.as_str();
-                self.gateway.counters().count_connection();
+                self.gateway.counters().count_connect(Ok(()));
                 info!(client_id, operation, outcome = "accepted", reason = "ok", link, %address, "client connected");
                 AuthResult::success_with_user(client_id)
             }
             Err(Denial { code, reason }) => {
+                self.gateway.counters().count_connect(Err(reason));
+                let reason = reason.name();
                 // What is no client id stays out of the log: it may hold anything.
                 let client_id = connect.username.as_deref().filter(|name| name.parse::<ClientId>().is_ok()).unwrap_or("-");
                 info!(client_id, operation, outcome = "rejected", reason, link, %address, "connection refused");

@@ -22,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 use super::access::Access;
+use crate::mqtt::gateway::Gateway;
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 1_024;
@@ -47,6 +48,7 @@ pub(super) struct Service {
     pub(super) handshake_timeout: Duration,
     pub(super) admissions: Arc<Admissions>,
     pub(super) stopping: watch::Receiver<bool>,
+    pub(super) gateway: Arc<Gateway>,
 }
 
 /// Listens on `address`, one of `all`. `[::]` takes IPv4 too unless another address has that port, and is `0.0.0.0` on a kernel without IPv6.
@@ -81,6 +83,7 @@ fn open(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
 /// Counts connections, those of all listeners together.
 pub(super) struct Admissions {
     total: Arc<Semaphore>,
+    max: usize,
     max_per_address: usize,
     per_address: Mutex<HashMap<IpAddr, usize>>,
 }
@@ -101,8 +104,13 @@ enum Full {
 
 impl Admissions {
     pub(super) fn new(max: usize, max_per_address: usize) -> Arc<Self> {
-        let total = Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
-        Arc::new(Self { total, max_per_address, per_address: Mutex::new(HashMap::new()) })
+        let max = max.min(Semaphore::MAX_PERMITS);
+        Arc::new(Self { total: Arc::new(Semaphore::new(max)), max, max_per_address, per_address: Mutex::new(HashMap::new()) })
+    }
+
+    /// Connections now, those in their TLS handshake included.
+    pub(super) fn taken(&self) -> usize {
+        self.max.saturating_sub(self.total.available_permits())
     }
 
     fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Admission, Full> {
@@ -180,6 +188,7 @@ impl Listener {
                 self.connections.spawn(serve(stream, peer, admission, self.service.clone()));
             }
             Err(limit) => {
+                self.service.gateway.counters().count_turned_away();
                 let limit = match limit {
                     Full::Total => "max-connections",
                     Full::Address => "max-connections-per-address",
@@ -261,7 +270,7 @@ mod tests {
         let _other = admissions.admit(first).ok().unwrap();
         assert_eq!(admissions.admit(first).err(), Some(Full::Address));
         let _third = admissions.admit(second).ok().unwrap();
-        assert_eq!(admissions.admit(second).err(), Some(Full::Total));
+        assert_eq!((admissions.admit(second).err(), admissions.taken()), (Some(Full::Total), 3));
         drop(place);
         drop(admissions.admit(first).ok().unwrap());
         assert!(admissions.admit(second).is_ok());

@@ -18,7 +18,7 @@ use mqtt5::broker::sys_topics::BrokerStats;
 use mqtt5::broker::{BrokerConfig, StorageBackendType, StorageConfig};
 use mqtt5::packet::publish::PublishPacket;
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tracing::warn;
@@ -72,7 +72,9 @@ pub struct EmbeddedBroker {
     announce: Arc<Notify>,
     announce_lists: Arc<Notify>,
     stopping: watch::Sender<bool>,
+    admissions: Arc<listener::Admissions>,
     listeners: JoinSet<()>,
+    accepting: Vec<AbortHandle>,
     background: JoinSet<()>,
 }
 
@@ -93,6 +95,7 @@ impl EmbeddedBroker {
         let requests = Requests::new(gateway.clone(), router.clone(), options.max_queued_messages);
         let monitor = Arc::new(ResourceMonitor::new(no_throttle()));
         let (stopping, _) = watch::channel(false);
+        let admissions = listener::Admissions::new(options.max_connections, options.max_connections_per_address);
         let service = Arc::new(Service {
             config: Arc::new(broker_config(&options, requests)),
             router: router.clone(),
@@ -102,8 +105,9 @@ impl EmbeddedBroker {
             monitor: monitor.clone(),
             acceptor: TlsAcceptor::from(options.tls.clone()),
             handshake_timeout: options.handshake_timeout,
-            admissions: listener::Admissions::new(options.max_connections, options.max_connections_per_address),
+            admissions: admissions.clone(),
             stopping: stopping.subscribe(),
+            gateway: gateway.clone(),
         });
 
         publish_all(&router, gateway.announcements(options.max_packet_size)).await;
@@ -113,16 +117,26 @@ impl EmbeddedBroker {
         background.spawn(announce_on_demand(demand, options.max_packet_size, gateway.clone(), router.clone()));
         background.spawn(keep_house(storage, router.clone(), monitor));
         let mut listeners = JoinSet::new();
-        for socket in sockets {
-            listeners.spawn(Listener::new(socket, service.clone()).run());
-        }
-        Ok(Self { gateway, router, local_addrs, announce, announce_lists, stopping, listeners, background })
+        let accepting = sockets.into_iter().map(|socket| listeners.spawn(Listener::new(socket, service.clone()).run())).collect();
+        Ok(Self { gateway, router, local_addrs, announce, announce_lists, stopping, admissions, listeners, accepting, background })
     }
 
     /// The addresses it listens on, in the order of the options, with the ports in use.
     #[must_use]
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.local_addrs
+    }
+
+    /// Whether every listener takes connections.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        !self.accepting.iter().any(AbortHandle::is_finished)
+    }
+
+    /// Connections now, those in their TLS handshake included.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.admissions.taken()
     }
 
     /// Publishes the announcements again, soon: after a change of keys. May be called from any thread.

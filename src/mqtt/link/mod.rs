@@ -203,6 +203,7 @@ impl Supervisor {
     fn tell_up(&self) {
         info!(broker = self.address(), "broker link up");
         self.state.send_replace(LinkState::Up);
+        self.gateway.counters().note_change(self.gateway.now());
     }
 
     /// Warns of what is new; an attempt that fails as the last one did is no news.
@@ -213,7 +214,14 @@ impl Supervisor {
             debug!(broker = self.address(), code = failure.code(), reason, retry_ms, "broker link still down");
         } else {
             warn!(broker = self.address(), code = failure.code(), reason, retry_ms, "broker link down");
-            self.state.send_replace(down);
+            let before = self.state.send_replace(down);
+            let counters = self.gateway.counters();
+            if before == LinkState::Up {
+                counters.count_disconnection();
+            }
+            if !matches!(before, LinkState::Down { .. }) {
+                counters.note_change(self.gateway.now());
+            }
         }
     }
 
