@@ -181,6 +181,7 @@ async fn load<'a>(args: &Arc<Args>, credentials: impl ExactSizeIterator<Item = &
             topics: args.topic_prefix.clone(),
             client_id: client_id.clone(),
             credential: Credential::Secret(Secret::new(secret.clone().into_bytes())),
+            mqtt_username: None,
             mqtt_password: None,
             mqtt_client_id: None,
             qos: if args.qos == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce },

@@ -142,7 +142,7 @@ pub struct NewEnrolment {
     /// For people; may be empty.
     #[serde(default)]
     pub description: String,
-    /// How many devices may register.
+    /// How many devices may register; 0, of a limited one, for as many as there will be serial numbers.
     pub uses: u32,
     /// Seconds until its end.
     pub expires_in: u32,
@@ -389,7 +389,7 @@ impl Administrator {
 
     fn add_enrolment(&self, id: EnrolmentId, new: NewEnrolment) -> Result<Answer, AdminError> {
         check_text("the description", &new.description, MAX_TEXT)?;
-        if new.uses == 0 || usize::try_from(new.uses).map_or(true, |uses| uses > enrolment::MAX_DEVICES) {
+        if (new.uses == 0 && !new.is_limited) || usize::try_from(new.uses).map_or(true, |uses| uses > enrolment::MAX_DEVICES) {
             return Err(invalid(format!("an enrolment must be for 1 to {} devices", enrolment::MAX_DEVICES)));
         }
         if new.expires_in == 0 {

@@ -22,7 +22,7 @@ use super::{CliError, Exit};
 use crate::admin::{self, Answer, ClientChanges, ClientDocument, ClientField, IssuedSecret, NewClient};
 use crate::clients::{Initiator, Retire, Status};
 use crate::clock::UnixTime;
-use crate::oauth::{ClientId, ScopeSet};
+use crate::oauth::{ClientId, ScopeSet, Secret};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -276,7 +276,7 @@ fn add(args: Add, gateway: &mut Gateway, output: &Output) -> Result<(), CliError
         return output.show(&document, || client_fields(&client));
     };
     if let Some(file) = file {
-        let path = file.keep(&secret).map_err(|error| take_back(&client, &error, gateway))?;
+        let path = file.keep(secret.secret()).map_err(|error| take_back(&client, &error, gateway))?;
         let document = Registered { client: &client, client_secret: None, client_secret_expires_at: Some(0) };
         return output.show(&document, || {
             let mut shown = client_fields(&client);
@@ -326,8 +326,8 @@ impl SecretFile {
     }
 
     /// Writes the secret, to the disk.
-    pub(super) fn keep(mut self, secret: &IssuedSecret) -> io::Result<PathBuf> {
-        self.file.write_all(secret.secret().expose())?;
+    pub(super) fn keep(mut self, secret: &Secret) -> io::Result<PathBuf> {
+        self.file.write_all(secret.expose())?;
         self.file.sync_all()?;
         self.kept = true;
         Ok(self.path.clone())
@@ -351,7 +351,6 @@ mod tests {
     use super::super::output::tests::{Failing, Printed};
     use super::super::{Format, connect, init};
     use super::*;
-    use crate::oauth::Secret;
 
     /// A directory with a registry, and the way to it.
     fn gateway() -> (tempfile::TempDir, Gateway) {
@@ -512,7 +511,7 @@ mod tests {
     fn a_secret_file_is_private_and_new() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("secret");
-        let kept = SecretFile::create(&path).unwrap().keep(&secret()).unwrap();
+        let kept = SecretFile::create(&path).unwrap().keep(secret().secret()).unwrap();
         assert_eq!(std::fs::read(&kept).unwrap(), b"hunter2");
         assert_eq!(std::fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
         let refused = SecretFile::create(&path).map(|_| ()).unwrap_err();

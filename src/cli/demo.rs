@@ -249,6 +249,7 @@ impl<'a> Stage<'a> {
             topics: self.topics.clone(),
             client_id: self.client_id.clone(),
             credential: Credential::Secret(Secret::new(self.secret.to_vec())),
+            mqtt_username: None,
             mqtt_password: None,
             mqtt_client_id: None,
             qos: QoS::AtLeastOnce,

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::device_key::{self, KeyAlgorithm};
 use super::device_link::{LinkArgs, runtime};
+use super::device_register::{self, RegisterArgs};
 use super::device_rotate::{self, RotateArgs};
 use super::output::Output;
 use super::{CliError, Exit};
@@ -30,6 +31,8 @@ enum Command {
     Token(Box<TokenArgs>),
     /// Take a new secret or key in place of the one in a file.
     Rotate(Box<RotateArgs>),
+    /// Register the device by an enrolment token, with a key of its own or for a secret; print its client id.
+    Register(Box<RegisterArgs>),
     /// Make a key for signed assertions; print its public half, for `credgate client add --jwk-file`.
     Keygen {
         /// New file for the private key (mode 0600, PKCS#8 PEM).
@@ -78,11 +81,17 @@ pub(super) fn run(args: Args, json: bool, output: &Output) -> Result<(), CliErro
     let args = match args.command {
         Command::Token(args) => args,
         Command::Rotate(args) => return device_rotate::run(&args, output),
+        Command::Register(args) => return device_register::run(*args, output),
         Command::Keygen { key_file, alg } => return keygen(&key_file, alg),
     };
     let options = args.link.options(args.link.credential()?)?;
-    let query =
-        TokenQuery { format: args.link.format, scope: args.scope.clone(), audience: args.audience.clone(), pop: args.pop, state: None };
+    let query = TokenQuery {
+        format: args.link.wire.format,
+        scope: args.scope.clone(),
+        audience: args.audience.clone(),
+        pop: args.pop,
+        state: None,
+    };
     let (answer, verified) = runtime()?.block_on(request(&options, &query, args.verify)).map_err(|error| device_error(&error))?;
     if let Some(claims) = verified {
         let text = format!("verified: signed by {}, for {}, valid until {}", claims.iss, claims.aud, claims.exp);
@@ -167,6 +176,9 @@ pub(super) fn device_error(error: &DeviceError) -> CliError {
         DeviceError::Rejected { error: ErrorCode::InvalidClient, .. } => {
             (Exit::Permission, Some("the gateway's log names the reason; it is not told to clients".into()))
         }
+        DeviceError::Rejected { error: ErrorCode::InvalidToken, .. } => {
+            (Exit::Permission, Some("the gateway's log names the reason; see `credgate enrolment show` on its host".into()))
+        }
         DeviceError::Rejected { error: ErrorCode::TemporarilyUnavailable, retry_after, .. } => {
             (Exit::Temporary, retry_after.map(|seconds| format!("try again in {seconds} s")))
         }
@@ -204,19 +216,19 @@ mod tests {
     fn parse(line: &str) -> Result<Box<TokenArgs>, clap::Error> {
         match Cli::try_parse_from(["device", "token"].into_iter().chain(line.split_whitespace()))?.args.command {
             Command::Token(args) => Ok(args),
-            Command::Keygen { .. } | Command::Rotate(_) => panic!("{line}: not what was typed"),
+            Command::Keygen { .. } | Command::Rotate(_) | Command::Register(_) => panic!("{line}: not what was typed"),
         }
     }
 
     #[test]
     fn arguments_have_their_defaults() {
         let args = parse("--broker mqtts://gw --client-id dev1").unwrap();
-        assert_eq!(args.link.broker, BrokerUrl { host: "gw".into(), port: 8_883 });
+        assert_eq!(args.link.wire.broker, BrokerUrl { host: "gw".into(), port: 8_883 });
         assert_eq!(
-            (args.link.format, args.link.mqtt_version, args.link.qos, args.link.timeout),
+            (args.link.wire.format, args.link.wire.mqtt_version, args.link.wire.qos, args.link.wire.timeout),
             (Format::Json, MqttVersion::V5, QoS::AtLeastOnce, 10)
         );
-        assert_eq!(args.link.topic_prefix, Topics::new("oauth2/v1").unwrap());
+        assert_eq!(args.link.wire.topic_prefix, Topics::new("oauth2/v1").unwrap());
         assert!(!args.decode && !args.verify && args.scope.is_none() && args.audience.is_none());
     }
 
@@ -226,9 +238,9 @@ mod tests {
             "--broker mqtts://[::1]:1 --client-id dev1 --scope a --format cbor --mqtt-version 3.1.1 --qos 0 --timeout 3 --topic-prefix x",
         )
         .unwrap();
-        assert_eq!(args.link.broker, BrokerUrl { host: "::1".into(), port: 1 });
+        assert_eq!(args.link.wire.broker, BrokerUrl { host: "::1".into(), port: 1 });
         assert_eq!(
-            (args.link.format, args.link.mqtt_version, args.link.qos, args.link.timeout),
+            (args.link.wire.format, args.link.wire.mqtt_version, args.link.wire.qos, args.link.wire.timeout),
             (Format::Cbor, MqttVersion::V311, QoS::AtMostOnce, 3)
         );
     }

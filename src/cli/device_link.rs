@@ -20,15 +20,62 @@ use crate::tls;
 /// Where a client secret may be if it is in no file.
 const SECRET_VARIABLE: &str = "CREDGATE_CLIENT_SECRET";
 
-/// The connection of a device and its credential.
+/// The broker and how to speak to it.
 #[derive(Debug, clap::Args)]
-pub(super) struct LinkArgs {
+pub(super) struct WireArgs {
     /// The broker that carries the requests; the port is 8883 if it has none.
     #[arg(long, value_name = "mqtts://HOST[:PORT]")]
     pub(super) broker: BrokerUrl,
     /// PEM file of the CAs that may sign the broker's certificate [default: the system's].
     #[arg(long, value_name = "FILE")]
     pub(super) ca_file: Option<PathBuf>,
+    /// Encoding of the request and its answer.
+    #[arg(long, default_value = "json", value_parser = PossibleValuesParser::new(["json", "cbor"]).try_map(|word| word.parse::<Format>()))]
+    pub(super) format: Format,
+    /// Version of MQTT.
+    #[arg(long, default_value = "5", value_parser = PossibleValuesParser::new(["5", "3.1.1"]).map(|word| mqtt_version(&word)))]
+    pub(super) mqtt_version: MqttVersion,
+    /// Quality of service of the request and its answer.
+    #[arg(long, default_value = "1", value_parser = PossibleValuesParser::new(["0", "1"]).map(|word| qos(&word)))]
+    pub(super) qos: QoS,
+    /// Seconds to wait for the connection, and then for each answer.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    pub(super) timeout: u32,
+    /// First levels of the gateway's topics.
+    #[arg(long, value_name = "PREFIX", default_value = "oauth2/v1", value_parser = Topics::new)]
+    pub(super) topic_prefix: Topics,
+}
+
+impl WireArgs {
+    /// What the library needs to know of a device whose MQTT client identifier is its id.
+    pub(super) fn options(
+        &self,
+        client_id: ClientId,
+        credential: Credential,
+        mqtt_password: Option<Secret>,
+    ) -> Result<DeviceOptions, CliError> {
+        Ok(DeviceOptions {
+            host: self.broker.host.clone(),
+            port: self.broker.port,
+            tls: tls_config(self.ca_file.as_deref())?,
+            version: self.mqtt_version,
+            topics: self.topic_prefix.clone(),
+            client_id,
+            credential,
+            mqtt_username: None,
+            mqtt_password,
+            mqtt_client_id: None,
+            qos: self.qos,
+            timeout: Duration::from_secs(self.timeout.into()),
+        })
+    }
+}
+
+/// The connection of a client and its credential.
+#[derive(Debug, clap::Args)]
+pub(super) struct LinkArgs {
+    #[command(flatten)]
+    pub(super) wire: WireArgs,
     /// Who the device is: OAuth client_id and MQTT user name.
     #[arg(long, value_name = "ID")]
     pub(super) client_id: ClientId,
@@ -50,25 +97,10 @@ pub(super) struct LinkArgs {
     /// With --format cbor, sign the assertion as COSE_Sign1, as a device without JSON does.
     #[arg(long, requires = "key_file")]
     pub(super) cose: bool,
-    /// Encoding of the request and its answer.
-    #[arg(long, default_value = "json", value_parser = PossibleValuesParser::new(["json", "cbor"]).try_map(|word| word.parse::<Format>()))]
-    pub(super) format: Format,
-    /// Version of MQTT.
-    #[arg(long, default_value = "5", value_parser = PossibleValuesParser::new(["5", "3.1.1"]).map(|word| mqtt_version(&word)))]
-    pub(super) mqtt_version: MqttVersion,
-    /// Quality of service of the request and its answer.
-    #[arg(long, default_value = "1", value_parser = PossibleValuesParser::new(["0", "1"]).map(|word| qos(&word)))]
-    pub(super) qos: QoS,
     /// MQTT client identifier; the embedded broker wants the client id, or that, a dot and more [default: the client id, a dot and random
     /// characters, so that a session of the same device is not taken over].
     #[arg(long, value_name = "ID")]
     pub(super) mqtt_client_id: Option<String>,
-    /// Seconds to wait for the connection, and then for each answer.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3_600))]
-    pub(super) timeout: u32,
-    /// First levels of the gateway's topics.
-    #[arg(long, value_name = "PREFIX", default_value = "oauth2/v1", value_parser = Topics::new)]
-    pub(super) topic_prefix: Topics,
 }
 
 impl LinkArgs {
@@ -94,19 +126,9 @@ impl LinkArgs {
     /// What the library needs to know.
     pub(super) fn options(&self, credential: Credential) -> Result<DeviceOptions, CliError> {
         let mqtt_client_id = self.mqtt_client_id.clone().map_or_else(|| random_mqtt_client_id(&self.client_id), Ok)?;
-        Ok(DeviceOptions {
-            host: self.broker.host.clone(),
-            port: self.broker.port,
-            tls: tls_config(self.ca_file.as_deref())?,
-            version: self.mqtt_version,
-            topics: self.topic_prefix.clone(),
-            client_id: self.client_id.clone(),
-            credential,
-            mqtt_password: self.mqtt_password_file.as_deref().map(|file| secret(Some(file))).transpose()?,
-            mqtt_client_id: Some(mqtt_client_id),
-            qos: self.qos,
-            timeout: Duration::from_secs(self.timeout.into()),
-        })
+        let mqtt_password = self.mqtt_password_file.as_deref().map(|file| secret(Some(file))).transpose()?;
+        let options = self.wire.options(self.client_id.clone(), credential, mqtt_password)?;
+        Ok(DeviceOptions { mqtt_client_id: Some(mqtt_client_id), ..options })
     }
 }
 
@@ -172,13 +194,18 @@ pub(super) fn secret(file: Option<&Path>) -> Result<Secret, CliError> {
             }
         };
     };
+    secret_file(path, "client secret")
+}
+
+/// What a private file holds, without its last line break; `what` is for errors.
+pub(super) fn secret_file(path: &Path, what: &str) -> Result<Secret, CliError> {
     let content = read_private(path).map_err(|error| match error {
-        PrivateFileError::Read { .. } => CliError::new(Exit::NoInput, "device", format!("client secret {error}")),
-        _ => CliError::new(Exit::Config, "device", format!("client secret {error}")),
+        PrivateFileError::Read { .. } => CliError::new(Exit::NoInput, "device", format!("{what} {error}")),
+        _ => CliError::new(Exit::Config, "device", format!("{what} {error}")),
     })?;
     let secret = content.strip_suffix(b"\n").map_or(content.as_slice(), |line| line.strip_suffix(b"\r").unwrap_or(line));
     if secret.is_empty() {
-        return Err(CliError::new(Exit::Data, "device", format!("client secret {}: the file is empty", path.display())));
+        return Err(CliError::new(Exit::Data, "device", format!("{what} {}: the file is empty", path.display())));
     }
     Ok(Secret::new(secret.to_vec()))
 }

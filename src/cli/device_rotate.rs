@@ -122,7 +122,7 @@ impl Place<'_> {
             let options = self.link.options(self.credential(file)?)?;
             match Session::connect(&options).await {
                 Ok(mut session) => {
-                    let accepted = session.accepts(&self.credential(&self.next)?, self.link.format).await;
+                    let accepted = session.accepts(&self.credential(&self.next)?, self.link.wire.format).await;
                     session.disconnect().await;
                     return accepted.map_err(|error| device_error(&error));
                 }
@@ -135,7 +135,7 @@ impl Place<'_> {
 
     /// Asks for another credential, writes it and uses it.
     async fn replace(&self, session: &mut Session<'_>) -> Result<Told, CliError> {
-        let format = self.link.format;
+        let format = self.link.wire.format;
         let failed = |error: &DeviceError| device_error(error);
         let mut told = Told::default();
         if self.link.key_file.is_some() {

@@ -251,20 +251,22 @@ fn add_serials(id: &EnrolmentId, serials: &[SerialNumber], gateway: &mut Gateway
 fn add(args: Add, gateway: &mut Gateway, output: &Output) -> Result<(), CliError> {
     let (Seconds(expires_in), serials) = (args.expires, args.serials.read()?);
     let file = args.token_file.as_deref().map(SecretFile::create).transpose()?;
-    let uses = args.uses.unwrap_or_else(|| u32::try_from(serials.len()).unwrap_or(u32::MAX));
-    let (template, description, is_limited) = (args.template, args.description, !serials.is_empty());
+    let (template, description, uses, is_limited) = (args.template, args.description, args.uses.unwrap_or_default(), !serials.is_empty());
     let new = NewEnrolment { template, description, uses, expires_in, is_limited };
-    let (enrolment, token) = match execute(EnrolmentCommand::Add(new), gateway)? {
+    let (made, token) = match execute(EnrolmentCommand::Add(new), gateway)? {
         EnrolmentAnswer::Added { enrolment, token } => (enrolment, token),
         other => return Err(unexpected(&Answer::Enrolment(other))),
     };
-    if let Err(error) = add_serials(&enrolment.id, &serials, gateway) {
-        // Without all of its serial numbers it is not what was asked for.
-        drop(execute(EnrolmentCommand::Remove { id: enrolment.id.clone() }, gateway));
-        return Err(error);
-    }
+    let enrolment = match add_serials(&made.id, &serials, gateway) {
+        Ok(enrolment) => enrolment,
+        Err(error) => {
+            // Without all of its serial numbers it is not what was asked for.
+            drop(execute(EnrolmentCommand::Remove { id: made.id }, gateway));
+            return Err(error);
+        }
+    };
     if let Some(file) = file {
-        let path = file.keep(&token).map_err(|error| take_back(&enrolment, &error, gateway))?;
+        let path = file.keep(token.secret()).map_err(|error| take_back(&enrolment, &error, gateway))?;
         return output.print(&Made { enrolment: &enrolment, initial_access_token: None }, || {
             let mut shown = enrolment_fields(&enrolment);
             shown.insert(1, ("Token file", path.display().to_string()));
@@ -518,7 +520,10 @@ mod tests {
         assert_eq!((&made["uses"], &made["is_limited"], made.get("initial_access_token")), (&2_501.into(), &true.into(), None));
         assert_eq!(std::fs::metadata(&token).unwrap().permissions().mode() & 0o777, 0o600);
         let id = made["id"].as_str().unwrap();
-        bench.json(&["add-serials", id, "--serial", "y", "--serial", "x"]).unwrap();
+        let more = bench.json(&["add-serials", id, "--serial", "y", "--serial", "x"]).unwrap();
+        assert_eq!(more["uses"], 2_502);
+        let fewer = bench.json(&["add", "--template", "pump", "--expires", "1h", "--serial", "1", "--serial", "2", "--uses", "1"]).unwrap();
+        assert_eq!(bench.json(&["add-serials", fewer["id"].as_str().unwrap(), "--serial", "3"]).unwrap()["uses"], 1);
         let shown = bench.json(&["show", id]).unwrap();
         let devices = shown["devices"].as_array().unwrap();
         assert_eq!((devices.len(), &devices[2_501]["serial"]), (2_502, &"y".into()));

@@ -7,6 +7,7 @@ pub mod demo;
 pub mod device;
 mod device_key;
 mod device_link;
+mod device_register;
 mod device_rotate;
 mod enrolment;
 mod error;

@@ -84,7 +84,7 @@ pub(super) fn run(args: Rotate, gateway: &mut Gateway, output: &Output) -> Resul
         return output.show(&document, || client_fields(&client));
     };
     if let Some(file) = file {
-        let path = file.keep(&secret).map_err(|error| take_back(&client_id, &error, gateway))?;
+        let path = file.keep(secret.secret()).map_err(|error| take_back(&client_id, &error, gateway))?;
         let document = Rotated { client: &client, client_secret: None, client_secret_expires_at: Some(0) };
         return output.show(&document, || {
             let mut shown = client_fields(&client);

@@ -141,7 +141,8 @@ impl Daemon {
         );
         let engine = Engine::new(config.settings(), registry.clone(), registry.clone(), ring)
             .with_assertions(assertions(&config)?)
-            .with_revocations(registry.clone());
+            .with_revocations(registry.clone())
+            .with_enrolments(registry.clone());
         let engine = match config.file.credential.self_service {
             true => engine.with_self_service(registry.clone(), config.rotation_rule()),
             false => engine,

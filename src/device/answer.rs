@@ -7,16 +7,18 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
-use super::{CredentialAnswer, DeviceError, NewCredential, TokenAnswer};
+use super::{CredentialAnswer, DeviceError, NewCredential, RegisterAnswer, TokenAnswer};
 use crate::oauth::{ErrorCode, Format, Param, Secret, Table, TokenType};
 
-/// An answer that was understood: a token, a nonce, a credential or a refusal, and the `state` that says whose it is.
+/// An answer that was understood: a token, a nonce, a credential, a registration or a refusal, and the `state` that says whose it is.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// A token, none if it is a nonce or a credential that was asked for, or [`DeviceError::Rejected`].
+    /// A token, none if it is something else that was asked for, or [`DeviceError::Rejected`].
     pub(super) outcome: Result<Option<TokenAnswer>, DeviceError>,
     /// Another credential of the client.
     pub(super) credential: Option<CredentialAnswer>,
+    /// What the device is registered as.
+    pub(super) registered: Option<RegisterAnswer>,
     /// A nonce for the next assertion, as its claim has it.
     pub(super) nonce: Option<String>,
     /// The request's `state`.
@@ -27,14 +29,17 @@ pub(super) struct Answer {
 pub(super) fn decode(format: Format, payload: &[u8]) -> Result<Answer, String> {
     let members = Members::read(format, payload)?;
     let has = |param: Param| members.get(param).is_some();
-    let (outcome, credential) = match members.get(Param::Error) {
-        Some(error) => (Err(members.rejection(error)?), None),
-        None if has(Param::AccessToken) => (Ok(Some(members.token()?)), None),
-        None if has(Param::Cnonce) => (Ok(None), None),
-        None if has(Param::ClientSecret) || has(Param::Kid) => (Ok(None), Some(members.credential()?)),
-        None => (Ok(Some(members.token()?)), None),
-    };
-    Ok(Answer { outcome, credential, nonce: members.nonce()?, state: members.text(Param::State)? })
+    let mut answer =
+        Answer { outcome: Ok(None), credential: None, registered: None, nonce: members.nonce()?, state: members.text(Param::State)? };
+    match members.get(Param::Error) {
+        Some(error) => answer.outcome = Err(members.rejection(error)?),
+        None if has(Param::AccessToken) => answer.outcome = Ok(Some(members.token()?)),
+        None if has(Param::Cnonce) => {}
+        None if has(Param::ClientIdIssuedAt) => answer.registered = Some(members.registered()?),
+        None if has(Param::ClientSecret) || has(Param::Kid) => answer.credential = Some(members.credential()?),
+        None => answer.outcome = Ok(Some(members.token()?)),
+    }
+    Ok(answer)
 }
 
 struct Members {
@@ -197,6 +202,28 @@ impl Members {
         Ok(DeviceError::Rejected { error, description, retry_after })
     }
 
+    /// RFC 7591 section 3.2.1.
+    fn registered(&self) -> Result<RegisterAnswer, String> {
+        let missing = |param: Param| format!("{}: missing", param.name());
+        let client_id = self.text(Param::ClientId)?.ok_or_else(|| missing(Param::ClientId))?;
+        let secret = match (self.format, self.get(Param::ClientSecret)) {
+            (_, None) => None,
+            (Format::Json, Some(Value::Text(secret))) => Some(Secret::new(secret.clone().into_bytes())),
+            (Format::Cbor, Some(Value::Bytes(secret))) => Some(Secret::new(secret.clone())),
+            (_, Some(_)) => return Err(format!("{}: of the wrong type", Param::ClientSecret.name())),
+        };
+        Ok(RegisterAnswer {
+            client_id: client_id.parse().map_err(|_| format!("{}: not a client id", Param::ClientId.name()))?,
+            issued_at: self.seconds(Param::ClientIdIssuedAt)?.ok_or_else(|| missing(Param::ClientIdIssuedAt))?,
+            secret,
+            secret_expires_at: self.seconds(Param::ClientSecretExpiresAt)?,
+            token_endpoint_auth_method: self
+                .text(Param::TokenEndpointAuthMethod)?
+                .ok_or_else(|| missing(Param::TokenEndpointAuthMethod))?,
+            scope: self.text(Param::Scope)?.unwrap_or_default(),
+        })
+    }
+
     fn token(&self) -> Result<TokenAnswer, String> {
         let access_token = match (self.format, self.get(Param::AccessToken)) {
             (Format::Json, Some(Value::Text(token))) => token.clone(),
@@ -223,7 +250,9 @@ impl Members {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oauth::{CredentialResponse, Reason, Refusal, Response, ScopeSet, ServerNonce, TokenResponse, TokenText, encode};
+    use crate::oauth::{
+        CredentialResponse, Reason, Refusal, RegisterResponse, Response, ScopeSet, ServerNonce, TokenResponse, TokenText, encode,
+    };
 
     fn json(text: &str) -> Result<Answer, String> {
         decode(Format::Json, text.as_bytes())
@@ -327,6 +356,32 @@ mod tests {
             r#"{"client_secret":"","client_secret_expires_at":0,"previous_expires_at":9}"#,
             r#"{"client_secret":"s","kid":"k","client_secret_expires_at":0,"previous_expires_at":9}"#,
             r#"{"kid":7,"previous_expires_at":9}"#,
+        ] {
+            assert!(json(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_registrations() {
+        let (client_id, scope) = ("dev1".parse().unwrap(), "a b".parse().unwrap());
+        let secret = Secret::new(b"s1".to_vec());
+        for (format, secret) in [(Format::Json, Some(&secret)), (Format::Cbor, Some(&secret)), (Format::Json, None), (Format::Cbor, None)] {
+            let token_endpoint_auth_method = "client_secret_post";
+            let response = RegisterResponse { client_id: &client_id, issued_at: 7, secret, token_endpoint_auth_method, scope: &scope };
+            let answer = decode(format, &encode(format, Table::Token, Response::Registered(response), Some("1"))).unwrap();
+            assert_eq!((answer.outcome, answer.state.as_deref()), (Ok(None), Some("1")));
+            let registered = answer.registered.unwrap();
+            assert_eq!((registered.client_id.as_str(), registered.issued_at, registered.scope.as_str()), ("dev1", 7, "a b"));
+            assert_eq!(registered.secret.as_ref().map(Secret::expose), secret.map(Secret::expose));
+            assert_eq!(registered.secret_expires_at, secret.map(|_| 0));
+            assert!(!format!("{registered:?}").contains("s1"));
+        }
+        for text in [
+            r#"{"client_id_issued_at":7,"token_endpoint_auth_method":"private_key_jwt"}"#,
+            r#"{"client_id":"a/b","client_id_issued_at":7,"token_endpoint_auth_method":"private_key_jwt"}"#,
+            r#"{"client_id":"a","client_id_issued_at":"7","token_endpoint_auth_method":"private_key_jwt"}"#,
+            r#"{"client_id":"a","client_id_issued_at":7}"#,
+            r#"{"client_id":"a","client_id_issued_at":7,"client_secret":7,"token_endpoint_auth_method":"client_secret_post"}"#,
         ] {
             assert!(json(text).is_err(), "{text}");
         }

@@ -17,7 +17,7 @@ impl Link {
         let max_packet_size = usize::try_from(MAX_PACKET_SIZE).unwrap_or(usize::MAX);
         let mut mqtt = MqttOptions::new(options.mqtt_client_id.as_deref().unwrap_or(client_id), &options.host, options.port);
         mqtt.set_transport(transport(options))
-            .set_credentials(client_id, password)
+            .set_credentials(options.mqtt_username.as_deref().unwrap_or(client_id), password)
             .set_keep_alive(KEEP_ALIVE)
             .set_clean_session(true)
             .set_max_packet_size(max_packet_size, max_packet_size)

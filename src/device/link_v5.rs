@@ -23,7 +23,7 @@ impl Link {
         mqtt.set_connection_timeout(network.connection_timeout())
             .set_network_options(network)
             .set_transport(transport(options))
-            .set_credentials(client_id, password)
+            .set_credentials(options.mqtt_username.as_deref().unwrap_or(client_id), password)
             .set_keep_alive(KEEP_ALIVE)
             .set_clean_start(true)
             .set_max_packet_size(Some(MAX_PACKET_SIZE))

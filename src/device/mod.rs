@@ -14,6 +14,7 @@ mod error;
 mod link;
 mod link_v311;
 mod link_v5;
+mod register;
 mod request;
 mod rotation;
 mod session;
@@ -27,6 +28,7 @@ use crate::oauth::{ClientId, Format, Param, ScopeSet, Secret, TokenType};
 
 pub use credential::{Credential, DeviceKey};
 pub use error::{ConnectProblem, DeviceError};
+pub use register::{RegisterAnswer, RegisterQuery};
 pub use request::describe;
 pub use rotation::{CredentialAnswer, NewCredential};
 pub use session::Session;
@@ -52,13 +54,15 @@ pub struct DeviceOptions {
     pub version: MqttVersion,
     /// The gateway's topics.
     pub topics: Topics,
-    /// Who the device is: MQTT User Name and OAuth `client_id`.
+    /// Who the device is: MQTT User Name and OAuth `client_id`; before it is registered, a name of its own choice.
     pub client_id: ClientId,
     /// How it proves that.
     pub credential: Credential,
     /// MQTT Password, UTF-8 text; `None` for the client secret or, of a device with a key, for an assertion, which the embedded broker takes and
     /// for which there must be a clock.
     pub mqtt_password: Option<Secret>,
+    /// MQTT User Name; `None` for `client_id`. The embedded broker takes no other.
+    pub mqtt_username: Option<String>,
     /// MQTT Client Identifier; `None` for `client_id`. The embedded broker takes no other than `client_id` or one that begins with `{client_id}.`.
     pub mqtt_client_id: Option<String>,
     /// QoS of requests, answers and retained messages.
@@ -76,6 +80,7 @@ impl fmt::Debug for DeviceOptions {
             .field("version", &self.version)
             .field("topics", &self.topics)
             .field("client_id", &self.client_id)
+            .field("mqtt_username", &self.mqtt_username)
             .field("mqtt_client_id", &self.mqtt_client_id)
             .field("qos", &self.qos)
             .field("timeout", &self.timeout)

@@ -1,5 +1,7 @@
 //! Token requests to the wire. CBOR is deterministic (RFC 8949 section 4.2.1).
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_bytes::Bytes;
 use serde_cbor::Value as Structure;
@@ -35,6 +37,15 @@ fn req_cnf(format: Format, key: &Jwk) -> Structure {
         Format::Cbor => Structure::Integer(1),
     };
     Structure::Map([(method, public_key(format, key))].into())
+}
+
+/// The key to register: a JWK Set in JSON, a COSE_Key in CBOR.
+pub(super) fn jwks(format: Format, key: &Jwk) -> Structure {
+    let key = public_key(format, key);
+    match format {
+        Format::Json => Structure::Map([(Structure::Text("keys".into()), Structure::Array(vec![key]))].into()),
+        Format::Cbor => key,
+    }
 }
 
 /// What an assertion for a request of [`encode`] is bound to.
@@ -89,7 +100,7 @@ pub(super) fn encode_credential(
     to_bytes(&members)
 }
 
-fn to_bytes(members: &Members<'_>) -> Zeroizing<Vec<u8>> {
+pub(super) fn to_bytes(members: &Members<'_>) -> Zeroizing<Vec<u8>> {
     // Sized for the longest request at once (JSON may escape one byte as six): a vector that grows leaves copies that are not wiped.
     let length = members.iter().fold(64, |sum: usize, (_, value)| sum.saturating_add(value.len().saturating_mul(6)).saturating_add(32));
     let mut payload = Zeroizing::new(Vec::with_capacity(length));
@@ -117,7 +128,7 @@ pub fn describe(client_id: &ClientId, query: &TokenQuery) -> String {
                     match value {
                         Value::Opaque(text) => format!("{key}: '{text}'"),
                         Value::Text(text) => format!("{key}: {text:?}"),
-                        Value::Bytes(_) | Value::ReqCnf(_) | Value::PublicKey(_) => format!("{key}: ..."),
+                        Value::Bytes(_) | Value::ReqCnf(_) | Value::PublicKey(_) | Value::Jwks(_) => format!("{key}: ..."),
                     }
                 })
                 .collect();
@@ -127,16 +138,18 @@ pub fn describe(client_id: &ClientId, query: &TokenQuery) -> String {
 }
 
 #[derive(Clone, Copy)]
-enum Value<'a> {
+pub(super) enum Value<'a> {
     Text(&'a str),
     /// Text in JSON, a byte string in CBOR.
     Opaque(&'a str),
-    /// A byte string, for CBOR alone.
+    /// A byte string, in JSON its base64url.
     Bytes(&'a [u8]),
     /// The value of `req_cnf`.
     ReqCnf(&'a Jwk),
     /// The value of `jwk`.
     PublicKey(&'a Jwk),
+    /// The value of `jwks`.
+    Jwks(&'a Jwk),
 }
 
 impl Value<'_> {
@@ -145,15 +158,15 @@ impl Value<'_> {
             Self::Text(text) | Self::Opaque(text) => text.len(),
             Self::Bytes(bytes) => bytes.len(),
             // Two coordinates and the names around them.
-            Self::ReqCnf(_) | Self::PublicKey(_) => 160,
+            Self::ReqCnf(_) | Self::PublicKey(_) | Self::Jwks(_) => 160,
         }
     }
 }
 
 /// The members in the order of their CBOR keys, which is the deterministic one. The grant type is the default in CBOR and left out there.
-struct Members<'a> {
-    format: Format,
-    members: Vec<(Param, Value<'a>)>,
+pub(super) struct Members<'a> {
+    pub(super) format: Format,
+    pub(super) members: Vec<(Param, Value<'a>)>,
 }
 
 impl<'a> Members<'a> {
@@ -212,9 +225,11 @@ impl Serialize for Members<'_> {
             match (self.format, value) {
                 (_, Value::Text(text)) | (Format::Json, Value::Opaque(text)) => map.serialize_value(text)?,
                 (Format::Cbor, Value::Opaque(text)) => map.serialize_value(Bytes::new(text.as_bytes()))?,
-                (_, Value::Bytes(bytes)) => map.serialize_value(Bytes::new(bytes))?,
+                (Format::Json, Value::Bytes(bytes)) => map.serialize_value(&URL_SAFE_NO_PAD.encode(bytes))?,
+                (Format::Cbor, Value::Bytes(bytes)) => map.serialize_value(Bytes::new(bytes))?,
                 (format, Value::ReqCnf(key)) => map.serialize_value(&req_cnf(format, key))?,
                 (format, Value::PublicKey(key)) => map.serialize_value(&public_key(format, key))?,
+                (format, Value::Jwks(key)) => map.serialize_value(&jwks(format, key))?,
             }
         }
         map.end()

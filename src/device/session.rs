@@ -10,7 +10,10 @@ use zeroize::Zeroizing;
 use super::answer::Answer;
 use super::link::{Event, Link, Message, Publication, Reply};
 use super::request::{self, Proof};
-use super::{ConnectProblem, Credential, DeviceError, DeviceKey, DeviceOptions, MqttVersion, TokenAnswer, TokenQuery, answer};
+use super::{
+    ConnectProblem, Credential, DeviceError, DeviceKey, DeviceOptions, MqttVersion, RegisterAnswer, RegisterQuery, TokenAnswer, TokenQuery,
+    answer,
+};
 use crate::clock::UnixTime;
 use crate::jose::{JwkSet, JwtError};
 use crate::oauth::{ErrorCode, Format, Operation, RequestDigest, Secret};
@@ -25,8 +28,8 @@ const GOODBYE: Duration = Duration::from_secs(1);
 pub struct Session<'a> {
     options: &'a DeviceOptions,
     link: Link,
-    /// Where MQTT 5 answers come to: this session's own, so that two of one client do not hear each other.
-    reply_topic: String,
+    /// Makes where MQTT 5 answers come to this session's own, so that two of one client do not hear each other.
+    reply: String,
     subscribed: Vec<String>,
     lost: bool,
 }
@@ -65,10 +68,9 @@ impl<'a> Session<'a> {
     /// device with neither an MQTT password nor a clock.
     pub async fn connect(options: &'a DeviceOptions) -> Result<Self, DeviceError> {
         let password = mqtt_password(options)?;
-        // Four levels below `client/`: with three, every answer would also match the gateway's own subscription.
-        let reply_topic = format!("{}reply/{}/token", options.topics.client_root(&options.client_id), random()?);
+        let reply = random()?;
         let problem = match tokio::time::timeout(options.timeout, Link::connect(options, &password)).await {
-            Ok(Ok(link)) => return Ok(Self { options, link, reply_topic, subscribed: Vec::new(), lost: false }),
+            Ok(Ok(link)) => return Ok(Self { options, link, reply, subscribed: Vec::new(), lost: false }),
             Ok(Err(problem)) => problem,
             Err(_) => ConnectProblem::Timeout(options.timeout),
         };
@@ -135,6 +137,19 @@ impl<'a> Session<'a> {
         nonce.ok_or_else(|| DeviceError::Protocol("the gateway's answer to a nonce request has no nonce".into()))
     }
 
+    /// Registers the device, whose `client_id` is a name of its own choice until then.
+    ///
+    /// # Errors
+    /// As [`Session::request_token`]. Whether the device is registered is not known if no answer comes: with a key, it can ask again.
+    pub async fn register(&mut self, query: &RegisterQuery) -> Result<RegisterAnswer, DeviceError> {
+        let encode = query.encoder()?;
+        let encode = |state: Option<&str>| encode(state);
+        let exchange = Exchange { operation: Operation::Register, format: query.format, state: None, encode: &encode };
+        let answer = self.exchange(&exchange).await?;
+        answer.outcome?;
+        answer.registered.ok_or_else(|| DeviceError::Protocol("the gateway's answer to a registration registers nothing".into()))
+    }
+
     async fn exchange(&mut self, exchange: &Exchange<'_>) -> Result<Answer, DeviceError> {
         let topic = self.options.topics.request(&self.options.client_id, exchange.operation.as_str(), exchange.format);
         match self.options.version {
@@ -144,7 +159,12 @@ impl<'a> Session<'a> {
     }
 
     async fn exchange_by_properties(&mut self, exchange: &Exchange<'_>, topic: &str) -> Result<Answer, DeviceError> {
-        let reply_topic = self.reply_topic.clone();
+        let (topics, id, reply) = (&self.options.topics, &self.options.client_id, &self.reply);
+        // Four levels below `client/`: with three, every answer would also match the gateway's own subscription.
+        let reply_topic = match exchange.operation {
+            Operation::Register => format!("{}reply/{reply}", topics.registration_root(id)),
+            _ => format!("{}reply/{reply}/token", topics.client_root(id)),
+        };
         self.subscribe(reply_topic.clone()).await?;
         let correlation = random()?;
         let reply = Reply { topic: &reply_topic, correlation_data: correlation.as_bytes() };

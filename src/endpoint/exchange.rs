@@ -53,7 +53,7 @@ pub(super) struct Turns {
 impl Turns {
     const SLOTS: usize = 64;
 
-    fn take(&self, client_id: &ClientId) -> Option<MutexGuard<'_, ()>> {
+    pub(super) fn take(&self, client_id: &ClientId) -> Option<MutexGuard<'_, ()>> {
         // Only chance counts here: on a small host the upper half of the hash is cut off.
         let slot = (self.hasher.hash_one(client_id.as_str()) as usize).checked_rem(Self::SLOTS)?;
         self.slots.get(slot).map(|slot| slot.lock().unwrap_or_else(PoisonError::into_inner))

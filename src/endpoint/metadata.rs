@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Engine;
 use crate::clients::{AuthMethod, Channel};
 use crate::jose::{self, Algorithm};
-use crate::oauth::{Format, GrantType, Operation, TokenType};
+use crate::oauth::{Format, GrantType, Operation, Param, TokenType};
 
 /// The `typ` of signed metadata: no specification gives it one of its own.
 const SIGNED_METADATA_TYP: &str = "JWT";
@@ -61,6 +61,9 @@ pub struct MqttMetadata {
     pub mqtt_trl_topic: Option<String>,
     /// The operations.
     pub mqtt_operations_supported: Vec<&'static str>,
+    /// How a device shows through this broker that it may register.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mqtt_registration_proofs_supported: Vec<&'static str>,
     /// The encodings.
     pub mqtt_formats_supported: Vec<&'static str>,
     /// The types of token: PoP needs assertions, which show possession of a key.
@@ -105,6 +108,11 @@ impl Engine {
                     .filter(|operation| self.serves(**operation))
                     .map(|operation| operation.as_str())
                     .collect(),
+                mqtt_registration_proofs_supported: {
+                    let token = (channel == Channel::Trusted).then_some(Param::InitialAccessToken);
+                    let proofs = token.into_iter().chain([Param::EnrolmentMac]).filter(|_| self.serves(Operation::Register));
+                    proofs.map(Param::name).collect()
+                },
                 mqtt_formats_supported: vec![Format::Json.as_str(), Format::Cbor.as_str()],
                 mqtt_token_types_supported: {
                     let pop = self.assertions.as_ref().map(|_| TokenType::Pop);

@@ -10,6 +10,7 @@ mod live;
 mod metadata;
 mod nonce;
 mod probe;
+mod register;
 mod revoke;
 #[cfg(test)]
 mod tests;
@@ -17,11 +18,14 @@ mod token;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::clients::{Assertions, Channel, Client, ClientStore, CredentialStore, Occupancy, RotationRule, authenticate_session};
+use crate::clients::{
+    Assertions, AuthMethod, Channel, Client, ClientStore, CredentialStore, Occupancy, RotationRule, authenticate_session,
+};
 use crate::clock::UnixTime;
+use crate::enrolment::{self, EnrolmentStore};
 use crate::jose::KeyRing;
 use crate::jose::cose::Sign1;
-use crate::oauth::{ClientId, Format, Operation, Reason, Refusal, Secret};
+use crate::oauth::{ClientId, EnrolmentId, Format, Operation, Reason, Refusal, Secret};
 use crate::policy::PolicyStore;
 use crate::token::{Lifetimes, RevocationStore, TokenEntropy};
 
@@ -114,6 +118,17 @@ pub enum Decision {
         /// The token's id; `None` if it was none that lived, so that nothing was to be done.
         jti: Option<String>,
     },
+    /// A device registered itself.
+    Registered {
+        /// As which client.
+        client_id: ClientId,
+        /// By which enrolment.
+        enrolment: EnrolmentId,
+        /// How it authenticates.
+        method: AuthMethod,
+        /// Whether it was registered before, by the same key.
+        again: bool,
+    },
     /// The very same request came again, and got the same answer again.
     Repeated {
         /// Whether that was no refusal.
@@ -128,7 +143,8 @@ impl Decision {
     #[must_use]
     pub fn is_accepted(&self) -> bool {
         match self {
-            Self::Issued { .. } | Self::NonceGiven | Self::CredentialRotated | Self::Introspected { .. } | Self::Revoked { .. } => true,
+            Self::Issued { .. } | Self::NonceGiven | Self::CredentialRotated | Self::Registered { .. } => true,
+            Self::Introspected { .. } | Self::Revoked { .. } => true,
             Self::Repeated { accepted } => *accepted,
             Self::Refused(_) => false,
         }
@@ -144,6 +160,7 @@ pub struct Engine {
     assertions: Option<Assertions>,
     self_service: Option<SelfService>,
     revocations: Option<Arc<dyn RevocationStore>>,
+    enrolments: Option<Arc<dyn EnrolmentStore>>,
     duplicates: Duplicates,
     writing: Turns,
 }
@@ -160,6 +177,7 @@ impl Engine {
             assertions: None,
             self_service: None,
             revocations: None,
+            enrolments: None,
             duplicates: Duplicates::default(),
             writing: Turns::default(),
         }
@@ -183,6 +201,12 @@ impl Engine {
         Self { self_service: Some(SelfService { store, rule }), ..self }
     }
 
+    /// The same, for devices that register themselves.
+    #[must_use]
+    pub fn with_enrolments(self, enrolments: Arc<dyn EnrolmentStore>) -> Self {
+        Self { enrolments: Some(enrolments), ..self }
+    }
+
     /// Whether an operation is served, as this engine is set up.
     #[must_use]
     pub fn serves(&self, operation: Operation) -> bool {
@@ -191,6 +215,7 @@ impl Engine {
             Operation::Nonce => self.assertions.is_some(),
             Operation::Credential => self.self_service.is_some(),
             Operation::Revoke => self.revocations.is_some(),
+            Operation::Register => self.enrolments.is_some(),
         }
     }
 
@@ -225,6 +250,20 @@ impl Engine {
         self.assertions.as_ref().map(|assertions| assertions.occupancy(now))
     }
 
+    /// Judges an MQTT password that is meant to be an enrolment token, by which a device under a name of its own choice may register and nothing
+    /// else; `None` for any other password.
+    ///
+    /// # Errors
+    /// `invalid_token`, with the same text and the same work for every reason. One is that the name is the id of a client.
+    pub fn authenticate_enrolment(&self, name: &ClientId, password: &Secret, now: UnixTime) -> Option<Result<EnrolmentId, Refusal>> {
+        let store = self.enrolments.as_ref().filter(|_| enrolment::is_token(password))?;
+        let taken = self.clients.client(name).is_some();
+        Some(
+            enrolment::admit_session(password, store.as_ref(), now)
+                .and_then(|enrolment| if taken { Err(enrolment::EnrolmentError::ClientIdTaken.into()) } else { Ok(enrolment) }),
+        )
+    }
+
     /// The keys in use.
     #[must_use]
     pub fn keys(&self) -> Arc<KeyRing> {
@@ -247,6 +286,7 @@ impl Engine {
             Ok(Operation::Credential) => self.serve(exchange(Operation::Credential), Self::credential),
             Ok(Operation::Introspect) => self.serve(exchange(Operation::Introspect), Self::introspect),
             Ok(Operation::Revoke) => self.serve(exchange(Operation::Revoke), Self::revoke),
+            Ok(Operation::Register) => self.register(exchange(Operation::Register)),
             // Errors have the same keys in every table.
             Err(refusal) => exchange(Operation::Token).refuse(refusal),
         }

@@ -4,6 +4,7 @@ mod credential;
 mod explain;
 mod grants;
 mod metadata;
+mod register;
 mod revocation;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,6 @@
-//! Enrolment: how devices that nobody registered by hand register themselves, within what an operator laid down (protocol section 5).
+//! Enrolment: how devices that nobody registered by hand register themselves, within what an operator laid down (protocol section 3).
 
+mod admit;
 mod pattern;
 mod token;
 
@@ -15,8 +16,9 @@ use crate::clients::{Attributes, AuthMethod, Client, Enrolled};
 use crate::clock::UnixTime;
 use crate::oauth::{ClientId, EnrolmentId, InvalidWord, ResourceServerId, RoleName, ScopeSet, SerialNumber, word};
 
+pub use admit::{AdmittedDevice, EnrolledClient, EnrolmentError, EnrolmentFailure, EnrolmentStore, admit, admit_session, is_token, proof};
 pub use pattern::{ClientIdPattern, PatternError, random_word};
-pub use token::{ENROLMENT_TOKEN_TYP, TokenDigest, TokenSecret, issue};
+pub use token::{ENROLMENT_TOKEN_TYP, TokenDigest, TokenSecret, id_of, issue};
 
 /// Serial numbers and enrolled devices that one enrolment can have.
 pub const MAX_DEVICES: usize = 16_384;

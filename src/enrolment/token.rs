@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
@@ -46,12 +47,51 @@ pub fn issue(
     jose::sign(ENROLMENT_TOKEN_TYP, &claims, key).map(|token| Secret::new(token.into_bytes()))
 }
 
+/// Bytes of a token that is looked at; the issuer is the only part of it that an operator chooses.
+const MAX_TOKEN: usize = 4_096;
+
+/// A part of what may be a JWT.
+fn part<T: DeserializeOwned>(text: &[u8], index: usize) -> Option<T> {
+    let parts: Vec<&[u8]> = if text.len() > MAX_TOKEN { Vec::new() } else { text.split(|byte| *byte == b'.').collect() };
+    match parts.as_slice() {
+        parts @ [_, _, _] => serde_json::from_slice(&URL_SAFE_NO_PAD.decode(parts.get(index)?).ok()?).ok(),
+        _ => None,
+    }
+}
+
+/// Whether something has the header of an enrolment token.
+pub(super) fn is_meant(text: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Header {
+        typ: String,
+    }
+    part::<Header>(text, 0).is_some_and(|header| header.typ == ENROLMENT_TOKEN_TYP)
+}
+
+/// Which enrolment a token says that it is of.
+#[must_use]
+pub fn id_of(text: &[u8]) -> Option<EnrolmentId> {
+    #[derive(Deserialize)]
+    struct Named {
+        jti: EnrolmentId,
+    }
+    part::<Named>(text, 1).map(|claims| claims.jti)
+}
+
 /// The SHA-256 of an enrolment token's text: what is kept of it, and the key of the proofs that are made by it.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TokenDigest(#[serde(with = "serde_bytes")] [u8; 32]);
 
 impl TokenDigest {
+    /// What no token has for its digest: it stands in where there is nothing to compare with.
+    pub(super) const ABSENT: Self = Self([0; 32]);
+
+    /// The bytes, the key of proofs.
+    pub(super) fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The digest of a token.
     #[must_use]
     pub fn of(token: &[u8]) -> Self {
@@ -89,6 +129,11 @@ mod tests {
         };
         assert_eq!(verify(1_999).unwrap()["jti"], "e1");
         assert!(verify(2_000).is_err());
+        assert_eq!(id_of(text.as_bytes()).unwrap().as_str(), "e1");
+        assert!(is_meant(text.as_bytes()) && !is_meant(jose::sign("JWT", &serde_json::json!({}), &key).unwrap().as_bytes()));
+        for no_token in ["", ".", "..", "a.b.c", &format!("{text}.x"), &"x".repeat(5_000)] {
+            assert!(!is_meant(no_token.as_bytes()) && id_of(no_token.as_bytes()).is_none(), "{no_token}");
+        }
         assert_ne!(TokenDigest::of(text.as_bytes()), TokenDigest::of(token([8; 32]).expose()));
         assert!(!format!("{:?}", TokenDigest::of(b"x")).contains("2d71"));
     }

@@ -233,7 +233,7 @@ impl Gateway {
             debug!(link = self.link.as_str(), topic = inbound.topic, "message is no request");
             return None;
         };
-        let own_response_topic = inbound.response_topic.filter(|response| self.topics.allows_response(&topic.client_id, response));
+        let own_response_topic = inbound.response_topic.filter(|response| self.topics.allows_response(&topic, response));
         let (entropy, fault) = match entropy() {
             Ok(entropy) => (entropy, fault),
             Err(error) => {
@@ -305,6 +305,22 @@ impl Gateway {
             Decision::Revoked { jti } => {
                 let (reason, jti) = (if jti.is_some() { "ok" } else { "not_live" }, jti.as_deref().unwrap_or("-"));
                 info!(client_id, operation, outcome = "accepted", reason, duration_us, link, jti, "token revoked");
+            }
+            Decision::Registered { client_id: registered, enrolment, method, again } => {
+                let (registered, enrolment, method, again) = (registered.as_str(), enrolment.as_str(), method.as_str(), *again);
+                info!(
+                    client_id,
+                    operation,
+                    outcome = "accepted",
+                    reason = "ok",
+                    duration_us,
+                    link,
+                    registered,
+                    enrolment,
+                    method,
+                    again,
+                    "device registered"
+                );
             }
             Decision::Repeated { accepted } => {
                 let outcome = if *accepted { "accepted" } else { "rejected" };

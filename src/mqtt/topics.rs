@@ -1,6 +1,6 @@
 //! Topic names (protocol section 1).
 
-use crate::oauth::{ClientId, Format, InvalidWord, ResourceServerId};
+use crate::oauth::{ClientId, Format, InvalidWord, Operation, ResourceServerId};
 
 /// Bytes of an operation's name, far more than any has.
 const MAX_OPERATION: usize = 64;
@@ -111,11 +111,22 @@ impl Topics {
         Some(RequestTopic { client_id: client_id.parse().ok()?, operation, format: format.parse().ok()? })
     }
 
-    /// Whether an answer to that client may go to `topic`: below the client's own topics, a topic name, and no request topic.
+    /// What stands before all topics of a device that is to register: `{p}/client/{name}/register/`.
     #[must_use]
-    pub fn allows_response(&self, client_id: &ClientId, topic: &str) -> bool {
+    pub fn registration_root(&self, name: &ClientId) -> String {
+        format!("{}{}/", self.client_root(name), Operation::Register.as_str())
+    }
+
+    /// Whether the answer to a request may go to `topic`: below the client's own topics, a topic name, and no request topic. A device that
+    /// registers chose its name itself, so that only what belongs to the registration is its own.
+    #[must_use]
+    pub fn allows_response(&self, request: &RequestTopic<'_>, topic: &str) -> bool {
+        let root = match request.operation.parse() {
+            Ok(Operation::Register) => self.registration_root(&request.client_id),
+            _ => self.client_root(&request.client_id),
+        };
         topic.len() <= 512
-            && topic.strip_prefix(&self.client_root(client_id)).is_some_and(|rest| !rest.is_empty())
+            && topic.strip_prefix(&root).is_some_and(|rest| !rest.is_empty())
             && !topic.contains(['+', '#', '\0'])
             && self.parse_request(topic).is_none()
     }
@@ -151,9 +162,9 @@ mod tests {
 
     #[test]
     fn deny_foreign_response_topics() {
-        let id: ClientId = "dev1".parse().unwrap();
+        let request = |operation| RequestTopic { client_id: "dev1".parse().unwrap(), operation, format: Format::Json };
         for own in ["oauth2/v1/client/dev1/x", "oauth2/v1/client/dev1/token/json/accepted", "oauth2/v1/client/dev1/a/b/c/d"] {
-            assert!(topics().allows_response(&id, own), "{own}");
+            assert!(topics().allows_response(&request("token"), own), "{own}");
         }
         for foreign in [
             "oauth2/v1/client/dev2/x",
@@ -168,7 +179,18 @@ mod tests {
             // would come back as a request
             "oauth2/v1/client/dev1/token/json",
         ] {
-            assert!(!topics().allows_response(&id, foreign), "{foreign}");
+            assert!(!topics().allows_response(&request("token"), foreign), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn deny_answers_to_a_registration_elsewhere() {
+        let request = RequestTopic { client_id: "dev1".parse().unwrap(), operation: "register", format: Format::Json };
+        for own in ["oauth2/v1/client/dev1/register/x", "oauth2/v1/client/dev1/register/json/accepted"] {
+            assert!(topics().allows_response(&request, own), "{own}");
+        }
+        for other in ["oauth2/v1/client/dev1/x", "oauth2/v1/client/dev1/token/json/accepted", "oauth2/v1/client/dev1/register/"] {
+            assert!(!topics().allows_response(&request, other), "{other}");
         }
     }
 

@@ -66,6 +66,10 @@ codes! {
         UnsupportedTokenType = "unsupported_token_type", -65_540;
         /// The assertion must carry a nonce of the gateway, which comes with the answer; modelled on RFC 9449 section 8.
         UseNonce = "use_nonce", -65_541;
+        /// The token that was shown does not serve (RFC 6750 section 3.1).
+        InvalidToken = "invalid_token", -65_543;
+        /// What a client is to be registered with cannot be (RFC 7591 section 3.2.2).
+        InvalidClientMetadata = "invalid_client_metadata", -65_544;
     }
 }
 

@@ -23,6 +23,8 @@ pub enum Response<'a> {
     Nonce(&'a ServerNonce),
     /// A client's new credential, by the names of RFC 7591 section 3.2.1.
     Credential(CredentialResponse<'a>),
+    /// RFC 7591 section 3.2.1.
+    Registered(RegisterResponse<'a>),
     /// RFC 6749 section 5.2.
     Error(&'a Refusal),
 }
@@ -50,6 +52,21 @@ pub enum CredentialResponse<'a> {
         /// When the one before ends at the latest, once the new one was used.
         previous_expires_at: u64,
     },
+}
+
+/// The members of the answer to a registration (RFC 7591 section 3.2.1).
+#[derive(Debug, Clone, Copy)]
+pub struct RegisterResponse<'a> {
+    /// Who the device is from now on.
+    pub client_id: &'a ClientId,
+    /// Since when, in seconds since the epoch.
+    pub issued_at: u64,
+    /// Its secret, which does not expire, if it has one.
+    pub secret: Option<&'a Secret>,
+    /// How it authenticates.
+    pub token_endpoint_auth_method: &'static str,
+    /// What it is granted.
+    pub scope: &'a ScopeSet,
 }
 
 /// A token in its own serialisation.
@@ -122,6 +139,17 @@ pub fn encode(format: Format, table: Table, response: Response<'_>, state: Optio
         Response::Done => {}
         Response::Nonce(nonce) => push_nonce(&mut members, nonce),
         Response::Credential(credential) => push_credential(&mut members, &credential),
+        Response::Registered(registered) => {
+            members.push((Param::ClientId, Member::Text(registered.client_id.to_string())));
+            members.push((Param::ClientIdIssuedAt, Member::Seconds(registered.issued_at)));
+            // The gateway's secrets are text.
+            if let Some(secret) = registered.secret.and_then(|secret| std::str::from_utf8(secret.expose()).ok()) {
+                members.push((Param::ClientSecret, Member::Opaque(secret)));
+                members.push((Param::ClientSecretExpiresAt, Member::Seconds(0)));
+            }
+            members.push((Param::TokenEndpointAuthMethod, Member::Text(registered.token_endpoint_auth_method.to_owned())));
+            members.push((Param::Scope, Member::Text(registered.scope.to_string())));
+        }
         Response::Error(refusal) => {
             members.push((Param::Error, Member::Code(refusal.code().name(), refusal.code().number())));
             if !refusal.description().is_empty() {

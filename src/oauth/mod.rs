@@ -14,10 +14,11 @@ mod words;
 pub use binding::RequestDigest;
 pub use codes::{ErrorCode, GrantType, TokenType};
 pub use decode::{
-    ASSERTION_TYPE, Ask, ClientCredential, ClientRequest, CredentialAsk, CredentialRequest, IntrospectAsk, MalformedRequest, Params,
-    PresentedToken, ReqCnf, RevokeAsk, TokenAsk, TokenRequest, decode_client_request, decode_nonce_request,
+    ASSERTION_TYPE, Ask, ClientCredential, ClientRequest, CredentialAsk, CredentialRequest, EnrolmentProof, IntrospectAsk, KeyAsk,
+    MalformedRequest, Params, PresentedToken, RegisterAsk, RegisterRequest, ReqCnf, RevokeAsk, TokenAsk, TokenRequest,
+    decode_client_request, decode_nonce_request, decode_register_request,
 };
-pub use encode::{CredentialResponse, Introspection, Response, TokenResponse, TokenText, encode};
+pub use encode::{CredentialResponse, Introspection, RegisterResponse, Response, TokenResponse, TokenText, encode};
 pub use params::{Param, Table};
 pub use refusal::{Reason, Refusal, ServerNonce};
 pub use trace::{Check, Record, RecordKind, Step, Unwitnessed, Witness};

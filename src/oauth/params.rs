@@ -16,7 +16,7 @@ impl Table {
     #[must_use]
     pub const fn of(operation: Operation) -> Self {
         match operation {
-            Operation::Token | Operation::Nonce | Operation::Credential => Self::Token,
+            Operation::Token | Operation::Nonce | Operation::Credential | Operation::Register => Self::Token,
             Operation::Introspect | Operation::Revoke => Self::Introspection,
         }
     }
@@ -121,6 +121,26 @@ params! {
     Kid = "kid", Some(-65_541), None;
     /// Until when the credential before the new one serves at the longest, once the new one was used; seconds since the epoch.
     PreviousExpiresAt = "previous_expires_at", Some(-65_542), None;
+    /// RFC 7591 section 1.2 and appendix A.1.
+    InitialAccessToken = "initial_access_token", Some(-65_553), None;
+    /// The enrolment by whose token `enrolment_mac` is.
+    EnrolmentId = "enrolment_id", Some(-65_554), None;
+    /// Shows that a device has an enrolment token without showing the token.
+    EnrolmentMac = "enrolment_mac", Some(-65_555), None;
+    /// RFC 7591 section 2: a JWK Set; in CBOR one COSE_Key.
+    Jwks = "jwks", Some(-65_556), None;
+    /// Of the device.
+    SerialNumber = "serial_number", Some(-65_557), None;
+    /// RFC 7591 section 2.
+    ClientName = "client_name", Some(-65_558), None;
+    /// RFC 7591 section 2.
+    SoftwareId = "software_id", Some(-65_559), None;
+    /// RFC 7591 section 2.
+    SoftwareVersion = "software_version", Some(-65_560), None;
+    /// RFC 7591 section 2.
+    TokenEndpointAuthMethod = "token_endpoint_auth_method", Some(-65_561), None;
+    /// RFC 7591 section 3.2.1; seconds since the epoch.
+    ClientIdIssuedAt = "client_id_issued_at", Some(-65_562), None;
 }
 
 impl Param {

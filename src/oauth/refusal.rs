@@ -136,6 +136,24 @@ reasons! {
     UnsupportedTokenType = "unsupported_token_type";
     /// The client's tokens of this moment are void: all from before a time that is still to come were revoked.
     TokensRevoked = "tokens_revoked";
+    /// No enrolment has this id, or the token is none.
+    UnknownEnrolment = "unknown_enrolment";
+    /// The token names the enrolment and is not its own.
+    WrongEnrolmentToken = "wrong_enrolment_token";
+    /// The MAC is not by the enrolment's token, or of another request.
+    WrongEnrolmentMac = "wrong_enrolment_mac";
+    /// The enrolment's time is over.
+    EnrolmentExpired = "enrolment_expired";
+    /// An operator ended the enrolment.
+    EnrolmentRevoked = "enrolment_revoked";
+    /// As many devices as may have registered by the enrolment.
+    EnrolmentUsedUp = "enrolment_used_up";
+    /// The enrolment is for other serial numbers.
+    SerialNotAllowed = "serial_not_allowed";
+    /// The device has registered, by another key or with a secret, or its client was removed.
+    DeviceEnrolled = "device_enrolled";
+    /// The client id that the device would get, or that it uses to connect, belongs to a client.
+    ClientIdTaken = "client_id_taken";
     /// The gateway's queues are full.
     Overloaded = "overloaded";
     /// The gateway has no key to sign with, or no randomness.

@@ -255,12 +255,14 @@ pub enum Operation {
     Introspect,
     /// Token revocation (RFC 7009).
     Revoke,
+    /// The registration of a device by itself (RFC 7591 section 3).
+    Register,
 }
 
 impl Operation {
     /// Every operation that is served.
     pub const ALL: &'static [Operation] =
-        &[Operation::Token, Operation::Nonce, Operation::Credential, Operation::Introspect, Operation::Revoke];
+        &[Operation::Token, Operation::Nonce, Operation::Credential, Operation::Introspect, Operation::Revoke, Operation::Register];
 
     /// The topic level.
     #[must_use]
@@ -271,6 +273,7 @@ impl Operation {
             Self::Credential => "credential",
             Self::Introspect => "introspect",
             Self::Revoke => "revoke",
+            Self::Register => "register",
         }
     }
 
@@ -279,7 +282,7 @@ impl Operation {
     pub const fn writes(self) -> bool {
         match self {
             Self::Token | Self::Nonce | Self::Introspect => false,
-            Self::Credential | Self::Revoke => true,
+            Self::Credential | Self::Revoke | Self::Register => true,
         }
     }
 }
@@ -292,7 +295,7 @@ impl FromStr for Operation {
             .iter()
             .copied()
             .find(|operation| operation.as_str() == text)
-            .ok_or(InvalidWord::new("an operation", "token, nonce, credential, introspect or revoke"))
+            .ok_or(InvalidWord::new("an operation", "token, nonce, credential, introspect, revoke or register"))
     }
 }
 

@@ -259,13 +259,14 @@ impl Registry {
         })
     }
 
-    /// Lets devices with these serial numbers register by an enrolment that is limited to some.
+    /// Lets devices with these serial numbers register by an enrolment that is limited to some. If it had a use for each before, it has one for
+    /// each of these, too.
     ///
     /// # Errors
     /// If there is no such enrolment, it is not limited, would know too many devices, or the disk refuses; then nothing has changed.
     pub fn add_serials(&self, id: &EnrolmentId, serials: Vec<SerialNumber>) -> Result<Arc<Enrolment>, RegistryError> {
         self.committer.change(|staged| {
-            let enrolment = staged.book().enrolments.get(id).cloned().ok_or_else(|| not_found::<Enrolment>(id.as_str()))?;
+            let mut enrolment = find(staged, id)?;
             if !enrolment.is_limited {
                 return invalid(&enrolment, "is for devices with any serial number");
             }
@@ -276,10 +277,13 @@ impl Registry {
             if known.len().saturating_add(new.len()) > MAX_DEVICES {
                 return invalid(&enrolment, format!("can know at most {MAX_DEVICES} devices: make several enrolments"));
             }
+            if usize::try_from(enrolment.uses).is_ok_and(|uses| uses == known.len()) {
+                enrolment.uses = enrolment.uses.saturating_add(u32::try_from(new.len()).unwrap_or(u32::MAX));
+            }
             for device in new {
                 put_device(&mut batch, id, device, Some(DeviceState::Awaited))?;
             }
-            Ok((batch, enrolment))
+            put_enrolment(staged, enrolment, batch)
         })
     }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::clients::RotationError;
+use crate::enrolment::EnrolmentError;
 
 /// A failure of the registry or of the signing keys.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -52,6 +53,14 @@ pub enum RegistryError {
         id: String,
         /// Why.
         error: RotationError,
+    },
+    /// A device may not register by an enrolment.
+    #[error("enrolment {enrolment}: {error}")]
+    NotEnrolled {
+        /// The enrolment.
+        enrolment: String,
+        /// Why.
+        error: EnrolmentError,
     },
     /// The operating system gave no random bytes.
     #[error("the system gave no random bytes: {reason}")]
@@ -168,6 +177,7 @@ impl RegistryError {
             Self::NotFound { .. } => "not_found",
             Self::Invalid { .. } => "invalid",
             Self::NotRotated { .. } => "not_rotated",
+            Self::NotEnrolled { .. } => "not_enrolled",
             Self::NoRandomness { .. } => "no_randomness",
             Self::NewerVersion { .. } => "newer_version",
             Self::Malformed { .. } => "malformed_record",

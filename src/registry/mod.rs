@@ -6,6 +6,7 @@ mod ballast;
 mod committer;
 mod credentials;
 mod directory;
+mod enrol;
 mod enrolments;
 mod error;
 mod keys;

@@ -12,9 +12,12 @@ use credgate::clients::{
 };
 use credgate::clock::UnixTime;
 use credgate::endpoint::{Engine, Request, Settings};
+use credgate::enrolment::{
+    self, AdmittedDevice, ClientIdPattern, EnrolledClient, Enrolment, EnrolmentFailure, EnrolmentStore, TokenDigest,
+};
 use credgate::jose::cose::{self, Sign1, Typ};
 use credgate::jose::{Algorithm, KeyRing, SigningKey, decode_unverified};
-use credgate::oauth::{ClientId, Format, Secret};
+use credgate::oauth::{ClientId, EnrolmentId, Format, Secret};
 use credgate::policy::{Dialect, Policy, PolicyStore, ResourceServer, Scope, TokenFormat};
 use credgate::token::{Lifetimes, NotKept, RevocationState, RevocationStore, Revocations, RevokedToken};
 use sha2::{Digest, Sha256};
@@ -27,6 +30,7 @@ const CBOR_EXAMPLE: &str = "## 8. A worked example in CBOR alone";
 const ROTATION_EXAMPLE: &str = "## 9. A worked example of a rotation";
 const REVOCATION: &str = "## 10. Introspection and revocation";
 const LIST: &str = "## 11. The revocation list";
+const REGISTRATION_EXAMPLE: &str = "## 12. A worked example of a registration";
 
 /// The registry of the examples: what was rotated, and else what they say.
 #[derive(Default)]
@@ -55,6 +59,45 @@ impl CredentialStore for Example {
         let client = Arc::new(client);
         self.rotated.lock().unwrap().insert(0, client.clone());
         Ok(Rotated { client, secret })
+    }
+}
+
+/// The token of the enrolment `e1`: for 7 days, its random bytes thirty-two times `05`.
+fn enrolment_token() -> String {
+    let (id, end) = ("e1".parse().unwrap(), NOW.saturating_add(604_800));
+    let token = enrolment::issue("https://as.example", &id, &Zeroizing::new([5; 32]), NOW, end, &as_key()).unwrap();
+    String::from_utf8(token.expose().to_vec()).unwrap()
+}
+
+impl EnrolmentStore for Example {
+    fn enrolment(&self, id: &EnrolmentId) -> Option<Arc<Enrolment>> {
+        let enrolment = Enrolment {
+            id: "e1".parse().unwrap(),
+            description: String::new(),
+            template: "pump".parse().unwrap(),
+            uses: 2,
+            used: 0,
+            is_limited: false,
+            expires_at: NOW.saturating_add(604_800),
+            revoked_at: None,
+            digest: TokenDigest::of(enrolment_token().as_bytes()),
+            created_at: NOW,
+        };
+        (*id == enrolment.id).then(|| Arc::new(enrolment))
+    }
+
+    fn enrol(&self, device: &AdmittedDevice, now: UnixTime) -> Result<EnrolledClient, EnrolmentFailure> {
+        let pattern: ClientIdPattern = "pump-{serial}".parse().unwrap();
+        let client_id = pattern.fill(device.ask().serial_number.as_ref(), &[0; 16]).unwrap();
+        let client = Client { scope: "telemetry:write".parse().unwrap(), ..Client::new(client_id, now) };
+        let (record, secret) = ClientSecret::generate(&Zeroizing::new([6; 32]), now);
+        Ok(match device.key() {
+            None => EnrolledClient { client: Arc::new(Client { secrets: vec![record], ..client }), secret: Some(secret), again: false },
+            Some(key) => {
+                let (jwks, token_endpoint_auth_method) = (vec![ClientKey::new(key.clone(), now)], AuthMethod::PrivateKeyJwt);
+                EnrolledClient { client: Arc::new(Client { jwks, token_endpoint_auth_method, ..client }), secret: None, again: false }
+            }
+        })
     }
 }
 
@@ -110,16 +153,21 @@ impl PolicyStore for Example {
     }
 }
 
-fn engine() -> Engine {
+/// The gateway's key: that of RFC 8037 appendix A.1.
+fn as_key() -> Arc<SigningKey> {
     let seed = URL_SAFE_NO_PAD.decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A").unwrap();
-    let key = SigningKey::from_seed(&Zeroizing::new(seed.try_into().unwrap()));
+    Arc::new(SigningKey::from_seed(&Zeroizing::new(seed.try_into().unwrap())))
+}
+
+fn engine() -> Engine {
     let settings =
         Settings { issuer: "https://as.example".into(), lifetimes: Lifetimes { default: 300, maximum: 3_600 }, max_payload: 8_192 };
     let assertions = Assertions::new("https://as.example".into(), UnixTime::from_secs(1), 1_024, Zeroizing::new([1; 32]));
     let example = Arc::new(Example::default());
-    Engine::new(settings, example.clone(), example.clone(), KeyRing::new(Arc::new(key), Vec::new()))
+    Engine::new(settings, example.clone(), example.clone(), KeyRing::new(as_key(), Vec::new()))
         .with_assertions(assertions)
-        .with_self_service(example, RotationRule::default())
+        .with_self_service(example.clone(), RotationRule::default())
+        .with_enrolments(example)
 }
 
 fn answer(format: Format, payload: &[u8]) -> Vec<u8> {
@@ -342,4 +390,34 @@ fn the_worked_examples_of_revocation_hold() {
         vec![value(&list_json[0]).to_string(), value(&list_json[1]).to_string()],
     ];
     assert_eq!(found, shown);
+}
+
+#[test]
+fn the_worked_example_of_a_registration_holds() {
+    let (json, cbor) = (blocks("docs/protocol.md", REGISTRATION_EXAMPLE, "json"), blocks("docs/protocol.md", REGISTRATION_EXAMPLE, "hex"));
+    let [header, claims, by_token, secret, by_mac, key, refused] = json.as_slice() else { panic!("seven JSON blocks, not {}", json.len()) };
+    let [by_token_cbor, secret_cbor, by_mac_cbor, key_cbor] = cbor.as_slice() else { panic!("four hex blocks, not {}", cbor.len()) };
+    let told = |engine: &Engine, request: &str| {
+        String::from_utf8(answer_on(engine, "unit-4f2a", "register", Format::Json, request.as_bytes())).unwrap()
+    };
+    let told_cbor = |request: &str| hex(&answer_on(&engine(), "unit-4f2a", "register", Format::Cbor, &unhex(request)));
+    let engine = engine();
+    let members: serde_json::Value = serde_json::from_str(by_token).unwrap();
+    assert_eq!(members["initial_access_token"], enrolment_token());
+    let (found_header, found_claims) = decode_unverified(&enrolment_token()).unwrap();
+    assert_eq!(found_header, serde_json::from_str::<serde_json::Value>(header).unwrap());
+    assert_eq!(found_claims, serde_json::from_str::<serde_json::Value>(claims).unwrap());
+    assert_eq!(&told(&engine, by_token), secret);
+    assert_eq!(&told(&engine, by_token), secret, "delivered twice");
+    assert_eq!(told_cbor(by_token_cbor), hex(&unhex(secret_cbor)));
+    assert_eq!(&told(&engine, by_mac), key);
+    assert_eq!(told_cbor(by_mac_cbor), hex(&unhex(key_cbor)));
+    assert_eq!(&told(&engine, &by_mac.replace("\"18\"", "\"19\"")), refused, "the broker changed the serial number");
+    // What the MAC is of stands in the text.
+    let section = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/protocol.md")).unwrap();
+    let hashed = section.split(REGISTRATION_EXAMPLE).nth(1).unwrap().split("SHA-256 of `").nth(1).unwrap().split('`').next().unwrap();
+    let mut mac = <hmac::Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&Sha256::digest(enrolment_token())).unwrap();
+    hmac::Mac::update(&mut mac, &Sha256::digest(unhex(hashed)));
+    let members: serde_json::Value = serde_json::from_str(by_mac).unwrap();
+    assert_eq!(members["enrolment_mac"], URL_SAFE_NO_PAD.encode(hmac::Mac::finalize(mac).into_bytes()));
 }

@@ -20,6 +20,7 @@ mod devices;
 mod documents;
 #[cfg(feature = "embedded-broker")]
 mod embedded;
+mod enrolment;
 mod explain;
 mod first_steps;
 mod golden;

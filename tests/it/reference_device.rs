@@ -64,6 +64,7 @@ fn options_at(port: u16, tls: Arc<rustls::ClientConfig>, version: MqttVersion) -
         topics: Topics::new("oauth2/v1").unwrap(),
         client_id: DEVICE.parse().unwrap(),
         credential: Credential::Secret(device_secret()),
+        mqtt_username: None,
         mqtt_password: None,
         mqtt_client_id: None,
         qos: QoS::AtLeastOnce,

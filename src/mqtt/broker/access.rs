@@ -19,6 +19,9 @@ pub(super) struct Access {
     gateway: Arc<Gateway>,
 }
 
+/// Begins the user id of a session that may register a device and do nothing else; no client id has a colon. The device's name follows.
+const REGISTERING: &str = "register:";
+
 /// A refused CONNECT: what the client is told and what the log says.
 #[derive(Debug, PartialEq, Eq)]
 struct Denial {
@@ -31,19 +34,21 @@ impl Access {
         Self { gateway }
     }
 
-    /// Credentials first: a stranger learns nothing of the rules behind them.
-    fn admit(&self, connect: &ConnectPacket) -> Result<ClientId, Denial> {
+    /// The session's user id. Credentials first: a stranger learns nothing of the rules behind them.
+    fn admit(&self, connect: &ConnectPacket) -> Result<String, Denial> {
         let bad_credentials = |reason| Denial { code: ReasonCode::BadUsernameOrPassword, reason };
         let (Some(username), Some(password)) = (&connect.username, &connect.password) else {
             return Err(bad_credentials(Reason::NoCredentials));
         };
         let client_id: ClientId = username.parse().map_err(|_| bad_credentials(Reason::UnknownClient))?;
-        let clients = self.gateway.engine().clients();
+        let (engine, now) = (self.gateway.engine(), self.gateway.now());
+        let clients = engine.clients();
         let password = Secret::new(password.clone());
-        self.gateway
-            .engine()
-            .authenticate_session(&client_id, &password, self.gateway.now())
-            .map_err(|refusal| bad_credentials(refusal.reason()))?;
+        let user_id = match engine.authenticate_enrolment(&client_id, &password, now) {
+            Some(outcome) => outcome.map(|_| format!("{REGISTERING}{client_id}")),
+            None => engine.authenticate_session(&client_id, &password, now).map(|_| client_id.to_string()),
+        };
+        let user_id = user_id.map_err(|refusal| bad_credentials(refusal.reason()))?;
 
         let is_client = |identifier: &str| identifier.parse().is_ok_and(|id| clients.client(&id).is_some());
         let identifier = connect.client_id.as_str();
@@ -54,10 +59,10 @@ impl Access {
         match &connect.will {
             // A Will does not pass the publish hook, so what that would drop is refused here.
             Some(will) if will.retain => Err(Denial { code: ReasonCode::RetainNotSupported, reason: Reason::RetainedWill }),
-            Some(will) if !may_publish(self.gateway.topics(), Some(client_id.as_str()), &will.topic) => {
+            Some(will) if !may_publish(self.gateway.topics(), Some(&user_id), &will.topic) => {
                 Err(Denial { code: ReasonCode::NotAuthorized, reason: Reason::ForeignWillTopic })
             }
-            _ => Ok(client_id),
+            _ => Ok(user_id),
         }
     }
 
@@ -71,11 +76,14 @@ impl Access {
         let link = LinkKind::EmbeddedBroker.as_str();
         let operation = "connect";
         match self.admit(connect) {
-            Ok(client_id) => {
-                let client_id = client_id.as_str();
+            Ok(user_id) => {
+                let (client_id, told) = match user_id.strip_prefix(REGISTERING) {
+                    Some(name) => (name, "device connected to register"),
+                    None => (user_id.as_str(), "client connected"),
+                };
                 self.gateway.counters().count_connect(Ok(()));
-                info!(client_id, operation, outcome = "accepted", reason = "ok", link, %address, "client connected");
-                AuthResult::success_with_user(client_id)
+                info!(client_id, operation, outcome = "accepted", reason = "ok", link, %address, "{told}");
+                AuthResult::success_with_user(user_id)
             }
             Err(Denial { code, reason }) => {
                 self.gateway.counters().count_connect(Err(reason));
@@ -119,21 +127,25 @@ impl AuthProvider for Access {
     }
 }
 
-/// Whether the client may publish to the topic: only below its own.
+/// Whether a session may publish to the topic: only below its own.
 pub(super) fn may_publish(topics: &Topics, user_id: Option<&str>, topic: &str) -> bool {
     own_root(topics, user_id).is_some_and(|root| is_below(&root, topic))
 }
 
-/// Whether every topic that the filter matches is below the client's own or the gateway's.
+/// Whether every topic that the filter matches is below the session's own or, for a client, the gateway's.
 ///
 /// A filter matches topics that begin with its levels before the first wildcard. The roots hold no wildcard, so a filter that begins with a
 /// root matches nothing outside it.
 fn may_subscribe(topics: &Topics, user_id: Option<&str>, filter: &str) -> bool {
-    own_root(topics, user_id).is_some_and(|root| is_below(&root, filter) || is_below(&topics.server_root(), filter))
+    let is_client = user_id.is_some_and(|user_id| !user_id.starts_with(REGISTERING));
+    own_root(topics, user_id).is_some_and(|root| is_below(&root, filter) || (is_client && is_below(&topics.server_root(), filter)))
 }
 
 fn own_root(topics: &Topics, user_id: Option<&str>) -> Option<String> {
-    Some(topics.client_root(&user_id?.parse().ok()?))
+    match user_id?.strip_prefix(REGISTERING) {
+        Some(name) => Some(topics.registration_root(&name.parse().ok()?)),
+        None => Some(topics.client_root(&user_id?.parse().ok()?)),
+    }
 }
 
 fn is_below(root: &str, topic: &str) -> bool {
@@ -189,6 +201,34 @@ mod tests {
         for user_id in ["", "+", "#", "dev1/x", "..", "dev1/../dev2"] {
             assert!(!may_publish(&topics(), Some(user_id), &format!("oauth2/v1/client/{user_id}/x")), "{user_id}");
             assert!(!may_subscribe(&topics(), Some(user_id), &format!("oauth2/v1/client/{user_id}/x")), "{user_id}");
+        }
+    }
+
+    #[test]
+    fn deny_all_but_its_registration_to_a_device_without_a_client() {
+        let user_id = Some("register:dev1");
+        for own in ["oauth2/v1/client/dev1/register/json", "oauth2/v1/client/dev1/register/reply/x"] {
+            assert!(may_publish(&topics(), user_id, own) && may_subscribe(&topics(), user_id, own), "{own}");
+        }
+        assert!(may_subscribe(&topics(), user_id, "oauth2/v1/client/dev1/register/#"));
+        for other in [
+            "oauth2/v1/client/dev1/register",
+            "oauth2/v1/client/dev1/register/",
+            "oauth2/v1/client/dev1/token/json",
+            "oauth2/v1/client/dev1/registerx/json",
+            "oauth2/v1/client/dev1/#",
+            "oauth2/v1/client/dev1/+/json",
+            "oauth2/v1/client/dev2/register/json",
+            "oauth2/v1/client/+/register/#",
+            "oauth2/v1/client/register:dev1/register/json",
+            "oauth2/v1/as/jwks",
+            "oauth2/v1/as/#",
+            "#",
+        ] {
+            assert!(!may_publish(&topics(), user_id, other) && !may_subscribe(&topics(), user_id, other), "{other}");
+        }
+        for odd in ["register:", "register:+", "register:register:dev1", "register:dev1/x"] {
+            assert!(!may_publish(&topics(), Some(odd), "oauth2/v1/client/dev1/register/json"), "{odd}");
         }
     }
 

@@ -3,6 +3,7 @@
 mod credential;
 mod presented;
 mod read;
+mod register;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -15,6 +16,7 @@ use super::{ClientId, ErrorCode, Format, Operation, Param, Reason, Refusal, Requ
 pub use credential::{CredentialAsk, CredentialRequest};
 pub use presented::{IntrospectAsk, PresentedToken, RevokeAsk};
 use read::{Value, read_params};
+pub use register::{EnrolmentProof, KeyAsk, RegisterAsk, RegisterRequest, decode_register_request};
 pub use token::{ReqCnf, TokenAsk, TokenRequest};
 
 /// Bytes of `state`.

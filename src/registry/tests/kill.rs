@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 
+use super::enrolments::enrol;
 use super::*;
 
 const DIRECTORY: &str = "CREDGATE_TEST_KILL_DIRECTORY";
@@ -37,6 +38,14 @@ fn child_writes_until_killed() {
     say("opening".into());
     let registry = open(&directory);
     std::thread::scope(|threads| {
+        let (enrolling, this_round, tell) = (&registry, &round, &say);
+        threads.spawn(move || {
+            for number in 0_usize.. {
+                let serial = format!("r{this_round}-{number}");
+                enrol::register(enrolling, &serial);
+                tell(format!("Enrolled {serial}"));
+            }
+        });
         for thread in 0..THREADS {
             let (registry, round, say) = (&registry, &round, &say);
             threads.spawn(move || {
@@ -60,7 +69,9 @@ fn child_writes_until_killed() {
 fn acknowledged_changes_survive_sigkill() {
     const ROUNDS: usize = 15;
     let directory = tempfile::tempdir().unwrap();
+    drop(enrol::with_enrolment(directory.path(), |enrolment| enrolment.uses = u32::MAX, |_| ()));
     let mut acknowledged: BTreeMap<String, Step> = BTreeMap::new();
+    let mut enrolled = Vec::new();
     for round in 0..ROUNDS {
         let mut random = [0; 2];
         getrandom::fill(&mut random).unwrap();
@@ -86,13 +97,32 @@ fn acknowledged_changes_survive_sigkill() {
         before.extend(said);
         for line in before.iter().skip(1) {
             let (step, name) = line.split_once(' ').unwrap();
+            if step == "Enrolled" {
+                enrolled.push(name.to_owned());
+                continue;
+            }
             let step = [Step::Added, Step::Blocked, Step::Removed].into_iter().find(|known| format!("{known:?}") == step).unwrap();
             acknowledged.insert(name.to_owned(), step);
         }
-        check(&open(directory.path()), &acknowledged);
+        let registry = open(directory.path());
+        check(&registry, &acknowledged);
+        check_enrolled(&registry, &enrolled);
     }
-    assert!(acknowledged.len() > ROUNDS);
-    println!("{ROUNDS} rounds, {} clients acknowledged", acknowledged.len());
+    assert!(acknowledged.len() > ROUNDS && enrolled.len() > ROUNDS);
+    println!("{ROUNDS} rounds, {} clients and {} registrations acknowledged", acknowledged.len(), enrolled.len());
+}
+
+/// A registration is there whole, or not at all: client, device and use.
+fn check_enrolled(registry: &Registry, acknowledged: &[String]) {
+    let e1 = "e1".parse().unwrap();
+    let devices = registry.enrolled_devices(&e1);
+    for serial in acknowledged {
+        let device = devices.get(&format!("serial:{serial}").parse().unwrap());
+        assert!(matches!(device, Some(DeviceState::Enrolled { client_id, .. }) if registry.client(client_id).is_some()), "{serial}");
+    }
+    let clients = registry.clients().iter().filter(|client| client.enrolled_by.is_some()).count();
+    let used = registry.enrolments().enrolments[&e1].used;
+    assert_eq!((used as usize, clients), (devices.len(), devices.len()), "uses, clients and devices");
 }
 
 fn check(registry: &Registry, acknowledged: &BTreeMap<String, Step>) {
@@ -108,6 +138,8 @@ fn check(registry: &Registry, acknowledged: &BTreeMap<String, Step>) {
         assert!(found == *step || Some(&found) == next, "{name}: acknowledged {step:?}, found {found:?}");
     }
     // And nothing came up that nobody wrote: at most the one client each thread of each round was adding.
-    let unknown = ids(registry).into_iter().filter(|name| !acknowledged.contains_key(name)).count();
+    let by_hand = |client: &&Arc<Client>| client.enrolled_by.is_none();
+    let clients = registry.clients();
+    let unknown = clients.iter().filter(by_hand).filter(|client| !acknowledged.contains_key(client.client_id.as_str())).count();
     assert!(unknown <= THREADS * 15, "{unknown} clients nobody was told of");
 }
