@@ -20,6 +20,8 @@ pub mod token;
 
 pub mod endpoint;
 
+pub mod audit;
+
 // The shell, for which the bans of clippy.toml are lifted.
 #[cfg(feature = "daemon")]
 #[allow(clippy::disallowed_methods, reason = "the shell owns the world")]

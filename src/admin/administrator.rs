@@ -7,8 +7,8 @@ use std::time::SystemTime;
 use zeroize::Zeroizing;
 
 use super::{
-    AdminError, AdminErrorCode, Answer, ClientChanges, Command, DaemonStatus, KeyDocument, Metrics, NewClient, NewResourceServer, NewRole,
-    NewScope, Serving, token_size,
+    AdminError, AdminErrorCode, Answer, Caller, ClientChanges, Command, DaemonStatus, KeyDocument, Metrics, NewClient, NewResourceServer,
+    NewRole, NewScope, Serving, token_size,
 };
 use crate::clients::{AuthMethod, Client, ClientKey, ClientSecret, ClientStore as _, MAX_KEYS, RotationRule, Status};
 use crate::clock::UnixTime;
@@ -26,29 +26,15 @@ pub(super) const MAX_TEXT: usize = 1_024;
 const MAX_ITEMS: usize = 256;
 
 /// Executes the operator's commands on a registry.
+#[derive(Clone)]
 pub struct Administrator {
     pub(super) registry: Arc<Registry>,
     pub(super) keys: Arc<KeyStore>,
-    pub(super) status: Box<dyn Fn() -> DaemonStatus + Send + Sync>,
-    pub(super) measure: Box<dyn Fn() -> Metrics + Send + Sync>,
-    on_change: Box<dyn Fn() + Send + Sync>,
+    pub(super) status: Arc<dyn Fn() -> DaemonStatus + Send + Sync>,
+    pub(super) measure: Arc<dyn Fn() -> Metrics + Send + Sync>,
+    on_change: Arc<dyn Fn() + Send + Sync>,
     pub(super) rotation: RotationRule,
     pub(super) serving: Option<Serving>,
-}
-
-/// On whose behalf a command is executed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Caller {
-    /// The user id.
-    pub uid: u32,
-}
-
-impl Caller {
-    /// This process itself.
-    #[must_use]
-    pub fn this_process() -> Self {
-        Self { uid: rustix::process::geteuid().as_raw() }
-    }
 }
 
 impl Administrator {
@@ -61,14 +47,15 @@ impl Administrator {
     ) -> Self {
         let issuer = status().issuer;
         registry.require(Box::new(move |client, policy| token_size::check(&issuer, client, policy)));
-        let (measure, rotation) = (Box::new(Metrics::default), RotationRule::default());
+        let (measure, rotation) = (Arc::new(Metrics::default), RotationRule::default());
+        let (status, on_change) = (status.into(), on_change.into());
         Self { registry, keys, status, measure, on_change, rotation, serving: None }
     }
 
     /// The same with what `measure` tells of the links and the process among its metrics.
     #[must_use]
     pub fn measuring(self, measure: Box<dyn Fn() -> Metrics + Send + Sync>) -> Self {
-        Self { measure, ..self }
+        Self { measure: measure.into(), ..self }
     }
 
     /// Executes a command on behalf of this process. Blocks until a change is on disk.
@@ -79,11 +66,16 @@ impl Administrator {
         self.execute_for(Caller::this_process(), command)
     }
 
-    /// Executes a command on behalf of `caller`, who is named in the log. Blocks until a change is on disk.
+    /// Executes a command on behalf of `caller`, who is named in the log and in the audit trail. Blocks until a change is on disk.
     ///
     /// # Errors
     /// If the command is refused or the registry fails; nothing is changed then.
     pub fn execute_for(&self, caller: Caller, command: Command) -> Result<Answer, AdminError> {
+        // Whatever it changes carries its entry in the audit trail.
+        Self { registry: self.registry.acting(), ..self.clone() }.run(caller, command)
+    }
+
+    fn run(&self, caller: Caller, command: Command) -> Result<Answer, AdminError> {
         match command {
             Command::ClientAdd(new) => {
                 let id = new.client_id.clone().map_or_else(random_client_id, Ok)?;
@@ -158,6 +150,7 @@ impl Administrator {
                 })
             }
             Command::Explain(query) => self.explain(query),
+            Command::AuditPage(_) | Command::AuditCheckpoint | Command::KeySet => self.audit(command),
             Command::Status => Ok(Answer::Status(Box::new(self.status()?))),
             Command::Metrics { recent } => self.metrics(recent),
         }
@@ -168,7 +161,7 @@ impl Administrator {
         (self.status)().issuer
     }
 
-    /// Runs a change and tells the log who did what to which record and how it went.
+    /// Runs a change and tells the log and the audit trail who did what to which record and how it went.
     pub(super) fn change(
         &self,
         operation: &'static str,
@@ -176,13 +169,14 @@ impl Administrator {
         caller: Caller,
         run: impl FnOnce() -> Result<Answer, AdminError>,
     ) -> Result<Answer, AdminError> {
+        self.begin_audit(operation, id, caller);
         let outcome = run();
         let told = outcome.as_ref().err().map_or("done", AdminError::code);
         tracing::info!(operation, id, outcome = told, uid = caller.uid, "operator's command");
         if outcome.is_ok() {
             (self.on_change)();
         }
-        outcome
+        self.end_audit(outcome)
     }
 
     fn add_client(&self, id: &ClientId, new: NewClient) -> Result<Answer, AdminError> {

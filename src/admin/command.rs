@@ -10,6 +10,7 @@ use super::{
     Explain, KeyDocument, Metrics, ResourceServerChanges, ResourceServerQuery, RevokedTokenDocument, RoleChanges, RoleQuery, ScopeChanges,
     ScopeQuery, TokenReference,
 };
+use crate::audit::{Page, Query};
 use crate::clients::{Retire, Status};
 use crate::clock::UnixTime;
 use crate::endpoint::Explanation;
@@ -165,6 +166,12 @@ pub enum Command {
     },
     /// What would come of a token request, and why.
     Explain(Explain),
+    /// A page of the audit trail.
+    AuditPage(Query),
+    /// Signs the audit trail as it is now.
+    AuditCheckpoint,
+    /// The JWK Set.
+    KeySet,
     /// What the gateway does.
     Status,
     /// What can be measured of it.
@@ -339,6 +346,18 @@ pub enum Answer {
     },
     /// What would come of a token request.
     Explanation(Box<Explanation>),
+    /// A page of the audit trail.
+    AuditPage(Box<Page>),
+    /// The audit trail was signed.
+    AuditCheckpoint {
+        /// The checkpoint, a compact JWS.
+        statement: String,
+    },
+    /// The JWK Set; empty if there are no keys yet.
+    KeySet {
+        /// The keys, those that sign first.
+        keys: Vec<Jwk>,
+    },
     /// What the gateway does.
     Status(Box<DaemonStatus>),
     /// What can be measured of it.
@@ -367,6 +386,9 @@ impl fmt::Debug for Answer {
             Self::KeyPublished(_) => "KeyPublished",
             Self::KeyRevoked { .. } => "KeyRevoked",
             Self::Explanation(_) => "Explanation",
+            Self::AuditPage(_) => "AuditPage",
+            Self::AuditCheckpoint { .. } => "AuditCheckpoint",
+            Self::KeySet { .. } => "KeySet",
             Self::Status(_) => "Status",
             Self::Metrics(_) => "Metrics",
         })

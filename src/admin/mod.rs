@@ -5,7 +5,9 @@
 //! for the socket and for work on the registry of a gateway that does not run.
 
 mod administrator;
+mod audit;
 mod call;
+mod caller;
 mod changes;
 mod command;
 mod credentials;
@@ -24,8 +26,9 @@ mod status;
 mod token_size;
 mod tokens;
 
-pub use administrator::{Administrator, Caller};
+pub use administrator::Administrator;
 pub use call::{CallError, call, exchange};
+pub use caller::{Caller, user_name};
 pub use changes::{ClientChanges, ClientField, ResourceServerChanges, ResourceServerField, RoleChanges, ScopeChanges};
 pub use command::{Answer, Command, IssuedSecret, NewClient, NewResourceServer, NewRole, NewScope};
 pub use documents::{ClientDocument, ClientKeyDocument, KeyDocument, RotationDocument, SecretDocument};

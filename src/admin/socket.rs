@@ -60,7 +60,9 @@ impl ControlSocket {
                     Ok((stream, _)) => {
                         let administrator = administrator.clone();
                         connections.spawn(async move {
-                            let peer = stream.peer_cred().map(|peer| Caller { uid: peer.uid() });
+                            let peer = stream.peer_cred();
+                            let pid = |pid: i32| u32::try_from(pid).ok();
+                            let peer = peer.map(|peer| Caller { uid: peer.uid(), pid: peer.pid().and_then(pid) });
                             serve_connection(stream, peer, administrator, PEER_TIMEOUT).await;
                             drop(permit);
                         });
@@ -101,6 +103,7 @@ async fn serve_connection(
         }
         Ok(caller) => {
             tracing::warn!(uid = caller.uid, outcome = AdminErrorCode::NotPermitted.as_str(), "operator's command");
+            administrator.not_permitted(caller);
             Err(not_permitted(caller))
         }
         Err(error) => Err(AdminError::new(AdminErrorCode::NotPermitted, format!("the user of the connection cannot be told: {error}"))),
@@ -122,7 +125,7 @@ async fn execute(json: &[u8], caller: Caller, administrator: Arc<Administrator>)
 
 /// Root and the daemon's own user administer it.
 fn is_permitted(peer: Caller, own: Caller) -> bool {
-    peer.uid == 0 || peer == own
+    peer.uid == 0 || peer.uid == own.uid
 }
 
 fn not_permitted(caller: Caller) -> AdminError {
@@ -236,7 +239,7 @@ mod tests {
     #[tokio::test]
     async fn deny_another_user() {
         let bench = bench();
-        let stranger = Caller { uid: Caller::this_process().uid.wrapping_add(12_345) };
+        let stranger = Caller::of_user(Caller::this_process().uid.wrapping_add(12_345));
         let (mut peer, served) = tokio::io::duplex(64 * 1_024);
         let command = frame::encode_command(&Command::ClientAdd(NewClient::default())).unwrap();
         frame::write(&mut peer, &command).await.unwrap();
@@ -249,7 +252,7 @@ mod tests {
 
     #[test]
     fn root_and_the_own_user_are_permitted() {
-        let (root, own, other) = (Caller { uid: 0 }, Caller { uid: 990 }, Caller { uid: 1_000 });
+        let (root, own, other) = (Caller::of_user(0), Caller::of_user(990), Caller::of_user(1_000));
         assert!(is_permitted(root, own) && is_permitted(own, own) && !is_permitted(other, own) && !is_permitted(own, root));
     }
 

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{CliError, Exit, Global};
-use crate::admin::{Administrator, Answer, CallError, Caller, Command, DaemonStatus, Serving, call};
+use crate::admin::{Administrator, Answer, CallError, Caller, Command, DaemonStatus, Serving, call, user_name};
+use crate::audit::AuditLog;
 use crate::config::Config;
-use crate::daemon::key_options;
-use crate::registry::{KeyStore, Registry, RegistryError, RegistryOptions};
+use crate::daemon::{audit_limits, audit_signer, key_options};
+use crate::registry::{AuditHooks, KeyStore, Registry, RegistryError, RegistryOptions};
 
 /// Where the configuration is if nobody says otherwise.
 const DEFAULT_CONFIG: &str = "/etc/credgate/credgate.toml";
@@ -90,6 +91,17 @@ fn open(config: &Config, socket: &Path) -> Result<Administrator, CliError> {
     let issuer = config.file.issuer.clone();
     let status = move || DaemonStatus { version: env!("CARGO_PKG_VERSION").to_owned(), issuer: issuer.clone(), ..DaemonStatus::default() };
     let keys = Arc::new(KeyStore::new(key_options(config)));
+    keys.audited_by(&(registry.clone() as Arc<dyn AuditLog>));
+    // The keys hold the registry, which holds this.
+    let signing = Arc::downgrade(&keys);
+    // There may be no key yet, or none that opens without the master key: then the gateway signs when it starts.
+    let active = move || {
+        let keys = signing.upgrade()?;
+        let is_begun = keys.list().is_ok_and(|listed| !listed.is_empty());
+        is_begun.then(|| keys.load_or_create().ok().map(|ring| ring.active().clone())).flatten()
+    };
+    let sign = audit_signer(config.file.issuer.clone(), active);
+    registry.keep_audit(audit_limits(&config.file.audit), AuditHooks { sign, ..AuditHooks::default() });
     let serving = Serving { settings: config.settings(), links: config.links() };
     let administrator = Administrator::new(registry, keys, Box::new(status), Box::new(|| ()));
     Ok(administrator.rotating_by(config.rotation_rule()).explaining(serving))
@@ -100,7 +112,8 @@ pub(super) fn check_owner(state_directory: &Path) -> Result<(), CliError> {
     let own = Caller::this_process().uid;
     match std::fs::metadata(state_directory) {
         Ok(found) if found.uid() != own => {
-            let owner = user_name(found.uid());
+            // sudo understands a number too.
+            let owner = user_name(found.uid()).unwrap_or_else(|| format!("#{}", found.uid()));
             let what = format!(
                 "{} belongs to the user {owner}, and this command would leave files in it that {owner} cannot use",
                 state_directory.display()
@@ -114,17 +127,6 @@ pub(super) fn check_owner(state_directory: &Path) -> Result<(), CliError> {
         }
         _ => Ok(()),
     }
-}
-
-/// The name of a user, or `#` and the number, which sudo understands as well.
-fn user_name(uid: u32) -> String {
-    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let id = uid.to_string();
-    let name = users.lines().map(|line| line.split(':').collect::<Vec<_>>()).find_map(|fields| match fields.as_slice() {
-        [name, _, found, ..] if *found == id => Some((*name).to_owned()),
-        _ => None,
-    });
-    name.unwrap_or_else(|| format!("#{uid}"))
 }
 
 #[cfg(test)]
@@ -203,11 +205,5 @@ pub(super) mod tests {
         assert_eq!(error.exit(), Exit::Permission);
         assert!(error.help().unwrap().contains(&format!("sudo -u '{owner}'")));
         assert!(check_owner(&directory.path().join("nothing")).is_ok());
-    }
-
-    #[test]
-    fn users_have_names() {
-        assert_eq!(user_name(0), "root");
-        assert_eq!(user_name(4_000_000_001), "#4000000001");
     }
 }

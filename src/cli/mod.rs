@@ -1,5 +1,6 @@
 //! The command line: what a person types and what is printed.
 
+mod audit;
 mod client;
 mod confirm;
 mod connect;
@@ -108,6 +109,9 @@ enum Command {
     Token(token::Command),
     /// Tell whether a token request would be granted, and why; exit code 4 if it would be refused
     Explain(explain::Args),
+    /// The audit trail: what operators did, what became of credentials and keys, who was refused
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Tell what the gateway does; exit code 3 if it does not run
     Status,
 }
@@ -147,6 +151,7 @@ fn run(args: Args, vitals: Vitals) -> Result<Exit, CliError> {
         Command::Token(token::Command::Revoke { file }) => token::run_revoke(file.as_deref(), &mut Gateway::new(global), &output)?,
         Command::Token(token::Command::Verify(args)) => token::run_verify(*args, &output)?,
         Command::Explain(args) => return explain::run(args, &mut Gateway::new(global), &output),
+        Command::Audit(command) => audit::run(command, global, &output)?,
         Command::Status => return status::run(&global, &output),
     }
     Ok(Exit::Ok)
@@ -213,6 +218,11 @@ mod tests {
             "key revoke kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k --yes",
             "key revoke --yes -yrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
             "explain --client dev1 --audience rs --scope a --scope b --at 2026-11-22T21:46:24Z --method private_key_jwt --link broker",
+            "audit list --since 24h --until 2026-11-22T21:46:24Z --type refusal --client dev1 --reason wrong_secret --limit 0",
+            "audit tail -f -n 3 --type operator",
+            "audit export trail.jsonl",
+            "audit verify --file trail.jsonl --checkpoint kept --jwks jwks.json",
+            "audit checkpoint --output json",
             "status",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
@@ -244,6 +254,9 @@ mod tests {
             ("token verify t", Exit::Usage),
             ("token verify t --jwks j --seen-sequence 7", Exit::Usage),
             ("client revoke-tokens dev1 --before tomorrow", Exit::Usage),
+            ("audit", Exit::Usage),
+            ("audit list --since yesterday", Exit::Usage),
+            ("audit list --client a/b", Exit::Usage),
             ("--help", Exit::Ok),
             ("client add --help", Exit::Ok),
             ("--version", Exit::Ok),

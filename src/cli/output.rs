@@ -81,6 +81,21 @@ impl Output {
         results.flush()
     }
 
+    /// Prints one of many results at once: a document on one line, or a line for people.
+    pub(super) fn line(&self, document: &impl Serialize, text: impl FnOnce() -> String) -> io::Result<()> {
+        let bytes = match self.format {
+            Format::Table => text().into_bytes(),
+            Format::Json => {
+                let mut bytes = serde_json::to_vec(document)?;
+                bytes.push(b'\n');
+                bytes
+            }
+        };
+        let mut results = self.results.borrow_mut();
+        results.write_all(&bytes)?;
+        results.flush()
+    }
+
     /// Tells people something beside the result.
     pub(super) fn note(&self, text: &str) {
         if self.format == Format::Table {

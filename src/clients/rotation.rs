@@ -227,9 +227,15 @@ impl Client {
         }
     }
 
+    /// Whether [`Self::settle`] would drop something.
+    #[must_use]
+    pub fn is_rotation_over(&self, now: UnixTime) -> bool {
+        self.rotation.as_ref().is_some_and(|rotation| rotation.has_ended(now))
+    }
+
     /// Drops old credentials whose time is over.
     pub fn settle(&mut self, now: UnixTime) {
-        if self.rotation.as_ref().is_some_and(|rotation| rotation.has_ended(now)) {
+        if self.is_rotation_over(now) {
             self.retire();
         }
     }

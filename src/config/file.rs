@@ -36,6 +36,8 @@ pub struct ConfigFile {
     pub http: HttpSection,
     /// `[registry]`
     pub registry: RegistrySection,
+    /// `[audit]`
+    pub audit: AuditSection,
     /// `[log]`
     pub log: LogSection,
 }
@@ -55,6 +57,7 @@ impl Default for ConfigFile {
             embedded_broker: EmbeddedBrokerSection::default(),
             http: HttpSection::default(),
             registry: RegistrySection::default(),
+            audit: AuditSection::default(),
             log: LogSection::default(),
         }
     }
@@ -221,6 +224,46 @@ pub struct RegistrySection {
 impl Default for RegistrySection {
     fn default() -> Self {
         Self { cache_capacity: 8 * 1_024 * 1_024, last_used_interval: 3_600 }
+    }
+}
+
+/// `[audit]`: the trail of what happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct AuditSection {
+    /// Entries that are kept; past it the oldest are dropped.
+    pub max_entries: u64,
+    /// Bytes of the entries that are kept; likewise.
+    pub max_bytes: u64,
+    /// Seconds for which entries are gathered before they are written; those of operators' changes never wait.
+    pub flush_interval: u32,
+    /// Entries after which the trail is signed.
+    pub checkpoint_entries: u64,
+    /// Seconds after which it is signed if anything has happened.
+    pub checkpoint_interval: u32,
+    /// Seconds in which refusals of one client for one reason are told once.
+    pub refusal_window: u32,
+    /// Entries that refusals may fill in an hour.
+    pub refusals_per_hour: u32,
+    /// Whether entries go to systemd's journal as well.
+    pub forward_journald: bool,
+    /// Whether entries are published on `{topic-prefix}/audit` through the broker of `[broker]` as well.
+    pub forward_topic: bool,
+}
+
+impl Default for AuditSection {
+    fn default() -> Self {
+        Self {
+            max_entries: 16_384,
+            max_bytes: 4_194_304,
+            flush_interval: 5,
+            checkpoint_entries: 256,
+            checkpoint_interval: 3_600,
+            refusal_window: 600,
+            refusals_per_hour: 360,
+            forward_journald: false,
+            forward_topic: false,
+        }
     }
 }
 

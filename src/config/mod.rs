@@ -20,7 +20,9 @@ use layers::Layers;
 use validate::Validator;
 
 pub use error::{ConfigError, Origin, Problem};
-pub use file::{BrokerSection, ConfigFile, EmbeddedBrokerSection, KeysSection, LogFormat, LogSection, RegistrySection, TokenSection};
+pub use file::{
+    AuditSection, BrokerSection, ConfigFile, EmbeddedBrokerSection, KeysSection, LogFormat, LogSection, RegistrySection, TokenSection,
+};
 pub use http::{HttpAddress, HttpSection};
 pub use private_file::{PrivateFileError, read_private};
 pub use url::BrokerAddress;

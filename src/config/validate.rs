@@ -44,6 +44,7 @@ impl<'a> Validator<'a> {
         self.general();
         self.token();
         self.keys();
+        self.audit();
         let address = self.broker(&self.file.broker);
         self.embedded_broker(&self.file.embedded_broker);
         self.http();
@@ -101,6 +102,21 @@ impl<'a> Validator<'a> {
                  first, or set it to 0 to rotate by command only"
             );
             self.fault_between("keys.rotation-interval", "keys.propagation", message);
+        }
+    }
+
+    fn audit(&mut self) {
+        let audit = &self.file.audit;
+        self.range("audit.max-entries", audit.max_entries, 1_024..=1_048_576, "entries");
+        self.range("audit.max-bytes", audit.max_bytes, 262_144..=268_435_456, "bytes");
+        self.range("audit.flush-interval", audit.flush_interval, 1..=3_600, "seconds");
+        self.range("audit.checkpoint-entries", audit.checkpoint_entries, 8..=65_536, "entries");
+        self.range("audit.checkpoint-interval", audit.checkpoint_interval, 60..=604_800, "seconds");
+        self.range("audit.refusal-window", audit.refusal_window, 1..=MAX_LIFETIME, "seconds");
+        self.range("audit.refusals-per-hour", audit.refusals_per_hour, 12..=36_000, "entries");
+        if audit.forward_topic && self.file.broker.url.is_empty() && self.sound(&["broker.url"]) {
+            let message = "`audit.forward-topic` needs `broker.url`: no client of the embedded broker may read the audit trail";
+            self.fault_between("audit.forward-topic", "broker.url", message.into());
         }
     }
 

@@ -1,5 +1,7 @@
 //! The daemon: start-up, signals, logging, the system clock, and what it knows of itself.
 
+mod audit;
+mod journal;
 mod keys;
 mod links;
 pub mod log;
@@ -14,11 +16,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
 use crate::admin::{Administrator, ControlSocket, Serving};
+use crate::audit::AuditLog;
 use crate::clients::{Assertions, Channel};
 use crate::clock::UnixTime;
 use crate::config::{Config, PrivateFileError};
@@ -34,9 +37,11 @@ use crate::policy::PolicyStore as _;
 use crate::registry::{KeyStore, Registry, RegistryError, RegistryOptions};
 use crate::tls::{self, TlsError};
 
+use audit::Audit;
 use links::Links;
 use source::Source;
 
+pub use audit::{audit_limits, audit_signer};
 pub use keys::key_options;
 pub use vitals::{Vitals, built_at};
 
@@ -104,6 +109,10 @@ pub struct Daemon {
     rates: JoinHandle<()>,
     #[cfg(feature = "http")]
     http: JoinHandle<()>,
+    audit: Arc<Audit>,
+    audit_tasks: JoinSet<()>,
+    /// How far the audit trail was forwarded, if it is.
+    forwarded: Option<watch::Receiver<u64>>,
     registry: Arc<Registry>,
 }
 
@@ -148,12 +157,16 @@ impl Daemon {
             false => engine,
         };
         let engine = Arc::new(engine);
+        let audit = Arc::new(Audit::begin(&config, registry.clone(), engine.clone())?);
+        keys.audited_by(&(registry.clone() as Arc<dyn AuditLog>));
+        let mut audit_tasks = JoinSet::new();
+        let mut forwarded = None;
         let links = Arc::new(Links::default());
         let mut source = Source::new(&config, engine.clone(), links.clone(), vitals);
 
         #[cfg(feature = "embedded-broker")]
         if let Some(tls) = broker_tls {
-            let gateway = gateway(&engine, &config, Channel::Trusted, LinkKind::EmbeddedBroker);
+            let gateway = gateway(&engine, &registry, &config, Channel::Trusted, LinkKind::EmbeddedBroker);
             source.embedded = Some(gateway.clone());
             let broker = start_embedded(&config, tls, gateway).await?;
             let addresses: Vec<String> = broker.local_addrs().iter().map(ToString::to_string).collect();
@@ -168,9 +181,15 @@ impl Daemon {
                     "broker.trusted is false: requests with a client secret through this broker are refused"
                 );
             }
-            let gateway = gateway(&engine, &config, channel, LinkKind::Broker);
+            let gateway = gateway(&engine, &registry, &config, channel, LinkKind::Broker);
             source.broker = Some(gateway.clone());
-            links.set_broker(Link::start(options, gateway));
+            let link = Link::start(options, gateway);
+            if config.file.audit.forward_topic {
+                let (sender, receiver) = watch::channel(0);
+                forwarded = Some(receiver);
+                audit_tasks.spawn(audit.clone().forward(config.topics().audit(), link.messages(), sender));
+            }
+            links.set_broker(link);
         }
 
         let path = config.file.control_socket.clone();
@@ -206,6 +225,8 @@ impl Daemon {
             tokio::spawn(listeners.serve(Arc::new(pages), shutdown.clone()))
         };
         let control = tokio::spawn(socket.serve(administrator.clone(), shutdown));
+        audit.started();
+        audit_tasks.spawn(audit.clone().keep());
         Ok(Self {
             links,
             administrator,
@@ -217,6 +238,9 @@ impl Daemon {
             rates,
             #[cfg(feature = "http")]
             http,
+            audit,
+            audit_tasks,
+            forwarded,
             registry,
         })
     }
@@ -234,12 +258,14 @@ impl Daemon {
     }
 
     /// Says `offline`, closes the links and the control socket, and closes the registry.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         // Fails only if the control task has ended already.
         let _ = self.stopping.send(true);
         self.rotation.abort();
         self.usage.abort();
         self.revocations.abort();
+        self.audit.stop(self.forwarded.take()).await;
+        self.audit_tasks.shutdown().await;
         self.rates.abort();
         self.links.stop().await;
         #[cfg(feature = "http")]
@@ -251,6 +277,7 @@ impl Daemon {
             warn!("an operator's command is still running; stopping all the same");
         }
         usage::keep_once(self.registry).await;
+        self.audit.end().await;
         info!("stopped");
     }
 }
@@ -271,9 +298,9 @@ fn assertions(config: &Config) -> Result<Assertions, DaemonError> {
     Ok(Assertions::new(config.file.issuer.clone(), UnixTime::from(SystemTime::now()), config.file.token.replay_capacity, nonce_key))
 }
 
-fn gateway(engine: &Arc<Engine>, config: &Config, channel: Channel, link: LinkKind) -> Arc<Gateway> {
+fn gateway(engine: &Arc<Engine>, registry: &Arc<Registry>, config: &Config, channel: Channel, link: LinkKind) -> Arc<Gateway> {
     let clock: ClockSource = Arc::new(|| UnixTime::from(SystemTime::now()));
-    Arc::new(Gateway::new(engine.clone(), config.topics().clone(), channel, link, clock))
+    Arc::new(Gateway::new(engine.clone(), config.topics().clone(), channel, link, clock).audited_by(registry.clone()))
 }
 
 #[cfg(feature = "embedded-broker")]

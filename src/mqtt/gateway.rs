@@ -10,10 +10,11 @@ use zeroize::Zeroizing;
 use super::counters::UNKNOWN;
 use super::lists::Lists;
 use super::{Counters, LinkMetrics, Topics};
+use crate::audit::{AuditLog, NoAudit, Refused, What};
 use crate::clients::Channel;
 use crate::clock::UnixTime;
 use crate::endpoint::{Decision, Engine, EnvelopeFault, Request};
-use crate::oauth::{Format, Operation};
+use crate::oauth::{ClientId, Format, Operation};
 use crate::token::TokenEntropy;
 
 /// Seconds a response may wait in a broker.
@@ -169,13 +170,20 @@ pub struct Gateway {
     clock: ClockSource,
     counters: Counters,
     lists: Lists,
+    audit: Arc<dyn AuditLog>,
 }
 
 impl Gateway {
     /// A gateway for one link.
     #[must_use]
     pub fn new(engine: Arc<Engine>, topics: Topics, channel: Channel, link: LinkKind, clock: ClockSource) -> Self {
-        Self { engine, topics, channel, link, clock, counters: Counters::default(), lists: Lists::default() }
+        Self { engine, topics, channel, link, clock, counters: Counters::default(), lists: Lists::default(), audit: Arc::new(NoAudit) }
+    }
+
+    /// The same, telling its refusals.
+    #[must_use]
+    pub fn audited_by(self, audit: Arc<dyn AuditLog>) -> Self {
+        Self { audit, ..self }
     }
 
     /// The topics.
@@ -329,8 +337,16 @@ impl Gateway {
             Decision::Refused(refusal) => {
                 let (error, reason) = (refusal.code().name(), refusal.reason().name());
                 info!(client_id, operation, outcome = "rejected", reason, duration_us, link, error, "request refused");
+                self.refused(What::RequestRefused, Some(request.client_id), reason);
             }
         }
+    }
+
+    /// Tells the audit trail of a refusal, by its reason code.
+    pub fn refused(&self, what: What, client_id: Option<&ClientId>, reason: &'static str) {
+        let known = client_id.is_some_and(|id| self.engine.clients().client(id).is_some());
+        let refused = Refused { what, client_id, uid: None, known, reason, link: Some(self.link.as_str()) };
+        self.audit.refused(refused, self.now());
     }
 
     /// The retained messages that a link publishes when it is up, to a broker that takes packets of `max_packet` bytes: metadata, JWK Set, the

@@ -98,6 +98,12 @@ impl Topics {
         format!("{}trl", self.resource_server_root(id))
     }
 
+    /// The entries of the audit trail, if they are forwarded. Not below [`Self::server_root`], which every device may read.
+    #[must_use]
+    pub fn audit(&self) -> String {
+        format!("{}/audit", self.prefix)
+    }
+
     /// Reads a request topic; `None` for any other topic.
     #[must_use]
     pub fn parse_request<'a>(&self, topic: &'a str) -> Option<RequestTopic<'a>> {

@@ -11,9 +11,12 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::thread::JoinHandle;
 
+use super::audit::{Notes, Trail, Wish};
 use super::error::RegistryError;
+use super::now;
 use super::revocations::{Revoked, Sequence};
 use super::store::{Store, Write};
+use crate::audit::{Event, Page, Query};
 use crate::clients::Client;
 use crate::enrolment::{Book, DeviceName, DeviceState};
 use crate::oauth::{ClientId, EnrolmentId};
@@ -110,12 +113,36 @@ fn put_device(devices: &mut Devices, id: EnrolmentId, device: DeviceName, state:
 pub(super) struct Batch {
     writes: Vec<Write>,
     effects: Vec<Effect>,
+    events: Vec<Event>,
+    wish: Wish,
 }
 
 impl Batch {
     /// One record and what it does to memory.
     pub(super) fn of(write: Write, effect: Effect) -> Self {
-        Self { writes: vec![write], effects: vec![effect] }
+        Self { writes: vec![write], effects: vec![effect], ..Self::default() }
+    }
+
+    /// The same with these entries of the audit trail.
+    pub(super) fn audited(mut self, events: impl IntoIterator<Item = Event>) -> Self {
+        self.events.extend(events);
+        self
+    }
+
+    /// One more of these entries.
+    pub(super) fn note(&mut self, event: Event) {
+        self.events.push(event);
+    }
+
+    /// The same with this entry before the others.
+    pub(super) fn led_by(mut self, event: Option<Event>) -> Self {
+        self.events.splice(..0, event);
+        self
+    }
+
+    /// The same with a checkpoint of the audit trail.
+    pub(super) fn signed(self, wish: Wish) -> Self {
+        Self { wish, ..self }
     }
 
     /// One more record, and what it does to memory.
@@ -132,9 +159,16 @@ struct Change {
     answer: SyncSender<Outcome>,
 }
 
+/// A page of the audit trail that is asked for. The thread reads it, so that it is of no half-written trail.
+struct Read {
+    query: Query,
+    answer: SyncSender<Result<Page, RegistryError>>,
+}
+
 #[derive(Default)]
 struct Queue {
     changes: Vec<Change>,
+    reads: Vec<Read>,
     /// Where what is queued or being written differs from memory.
     clients: HashMap<ClientId, Option<Arc<Client>>>,
     policy: Option<Arc<Policy>>,
@@ -148,6 +182,7 @@ struct Queue {
 
 struct Shared {
     memory: Arc<Memory>,
+    notes: Notes,
     queue: Mutex<Queue>,
     wake: Condvar,
     written: AtomicU64,
@@ -251,12 +286,12 @@ pub(super) struct Committer {
 }
 
 impl Committer {
-    pub(super) fn start(store: Store, memory: Arc<Memory>) -> io::Result<Self> {
+    pub(super) fn start(store: Store, memory: Arc<Memory>, trail: Trail, notes: Notes) -> io::Result<Self> {
         let path = store.directory().to_owned();
         let (written, failed) = Default::default();
-        let shared = Arc::new(Shared { memory, queue: Mutex::default(), wake: Condvar::new(), written, failed });
+        let shared = Arc::new(Shared { memory, notes, queue: Mutex::default(), wake: Condvar::new(), written, failed });
         let theirs = shared.clone();
-        let thread = std::thread::Builder::new().name("registry".to_owned()).spawn(move || run(store, &theirs))?;
+        let thread = std::thread::Builder::new().name("registry".to_owned()).spawn(move || run(store, trail, &theirs))?;
         Ok(Self { shared, path, thread: Some(thread) })
     }
 
@@ -273,8 +308,30 @@ impl Committer {
 
     /// Writes what no reader of memory sees.
     pub(super) fn write(&self, writes: Vec<Write>) -> Result<(), RegistryError> {
-        let outcome = self.submit(&mut self.shared.lock(), Batch { writes, effects: Vec::new() });
+        self.commit(Batch { writes, ..Batch::default() })
+    }
+
+    /// Makes durable what needs no check.
+    pub(super) fn commit(&self, batch: Batch) -> Result<(), RegistryError> {
+        let outcome = self.submit(&mut self.shared.lock(), batch);
         self.wait(&outcome)
+    }
+
+    /// A page of the audit trail.
+    pub(super) fn read(&self, query: Query) -> Result<Page, RegistryError> {
+        let (answer, page) = sync_channel(1);
+        let mut queue = self.shared.lock();
+        // On a closed queue the answer's sender is dropped here, which reads as the end of the registry.
+        if !queue.closed {
+            queue.reads.push(Read { query, answer });
+        }
+        drop(queue);
+        self.wait(&page)
+    }
+
+    /// What waits to be written to the audit trail.
+    pub(super) fn notes(&self) -> &Notes {
+        &self.shared.notes
     }
 
     /// Like [`Self::change`], without waiting for the disk; `None` for nothing to do.
@@ -288,7 +345,7 @@ impl Committer {
         Ok(())
     }
 
-    fn wait(&self, outcome: &Receiver<Outcome>) -> Result<(), RegistryError> {
+    fn wait<T>(&self, outcome: &Receiver<Result<T, RegistryError>>) -> Result<T, RegistryError> {
         self.shared.wake.notify_one();
         outcome.recv().unwrap_or_else(|_| Err(RegistryError::Stopped { path: self.path.clone() }))
     }
@@ -343,48 +400,78 @@ impl Drop for CloseAtEnd<'_> {
         let mut queue = self.0.lock();
         queue.closed = true;
         queue.changes.clear();
+        queue.reads.clear();
     }
 }
 
-fn run(mut store: Store, shared: &Shared) {
+fn run(mut store: Store, mut trail: Trail, shared: &Shared) {
     let _end = CloseAtEnd(shared);
     loop {
-        let batch = {
-            let waiting = |queue: &mut Queue| queue.changes.is_empty() && !queue.closed;
+        let (changes, reads) = {
+            let waiting = |queue: &mut Queue| queue.changes.is_empty() && queue.reads.is_empty() && !queue.closed;
             let mut queue = shared.wake.wait_while(shared.lock(), waiting).unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut queue.changes)
+            (std::mem::take(&mut queue.changes), std::mem::take(&mut queue.reads))
         };
-        if batch.is_empty() {
+        let is_end = changes.is_empty() && reads.is_empty();
+        if is_end {
+            shared.notes.end(now());
+        }
+        if !changes.is_empty() || (is_end && !shared.notes.is_empty()) {
+            commit(&mut store, &mut trail, shared, changes);
+        }
+        for Read { query, answer } in reads {
+            let _ = answer.send(trail.page(&store, &query));
+        }
+        if is_end {
             return;
         }
-        let mut writes = Vec::with_capacity(batch.len());
-        let mut effects = Vec::with_capacity(batch.len());
-        let mut answers = Vec::with_capacity(batch.len());
-        for Change { batch, answer } in batch {
-            writes.extend(batch.writes);
-            effects.extend(batch.effects);
-            answers.push(answer);
+    }
+}
+
+/// Makes changes durable, and with them whatever waits for the audit trail; puts them into force and answers them.
+fn commit(store: &mut Store, trail: &mut Trail, shared: &Shared, changes: Vec<Change>) {
+    let mut writes = Vec::with_capacity(changes.len());
+    let mut effects = Vec::with_capacity(changes.len());
+    let mut answers = Vec::with_capacity(changes.len());
+    let noted = shared.notes.take();
+    let mut events = noted.clone();
+    let (now, mut wish) = (now(), Wish::Nothing);
+    for Change { batch, answer } in changes {
+        writes.extend(batch.writes);
+        effects.extend(batch.effects);
+        events.extend(batch.events.into_iter().map(|event| (now, event)));
+        wish = wish.max(batch.wish);
+        answers.push(answer);
+    }
+    let outcome = trail.seal(store, events, wish, &shared.notes).and_then(|mut sealing| {
+        writes.append(&mut sealing.writes);
+        if !writes.is_empty() {
+            store.commit(&writes)?;
         }
-        let outcome = store.commit(&writes);
+        trail.keep(sealing, &shared.notes);
+        Ok(())
+    });
+    if !writes.is_empty() {
         (if outcome.is_ok() { &shared.written } else { &shared.failed }).fetch_add(1, Ordering::Relaxed);
-        let mut queue = shared.lock();
-        if outcome.is_ok() {
-            effects.into_iter().for_each(|effect| shared.memory.put(effect));
-        } else {
-            answers.extend(queue.changes.drain(..).map(|change| change.answer));
-        }
-        if queue.changes.is_empty() {
-            queue.clients = HashMap::new();
-            queue.policy = None;
-            queue.book = None;
-            queue.devices = HashMap::new();
-            queue.revocations = HashMap::new();
-            queue.sequence = None;
-        }
-        drop(queue);
-        for answer in answers {
-            // A caller that no longer waits is no concern of the others.
-            let _ = answer.send(outcome.clone());
-        }
+    }
+    let mut queue = shared.lock();
+    if outcome.is_ok() {
+        effects.into_iter().for_each(|effect| shared.memory.put(effect));
+    } else {
+        shared.notes.put_back(noted);
+        answers.extend(queue.changes.drain(..).map(|change| change.answer));
+    }
+    if queue.changes.is_empty() {
+        queue.clients = HashMap::new();
+        queue.policy = None;
+        queue.book = None;
+        queue.devices = HashMap::new();
+        queue.revocations = HashMap::new();
+        queue.sequence = None;
+    }
+    drop(queue);
+    for answer in answers {
+        // A caller that no longer waits is no concern of the others.
+        let _ = answer.send(outcome.clone());
     }
 }

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use super::committer::{Batch, Effect};
 use super::error::RegistryError;
 use super::{Registry, not_found, put_client, write};
+use crate::audit::{Event, What};
 use crate::clients::{
     Client, ClientKey, ClientSecret, ClientStore, CredentialId, CredentialRef, CredentialStore, CredentialWish, NewCredential, Rotated,
     RotationError, RotationFailure, RotationRule,
@@ -62,6 +63,58 @@ impl ClientStore for Registry {
     }
 }
 
+/// What became of the credentials of a client, for the audit trail: told by what is different, so that no way of changing them is forgotten.
+pub(super) fn events(before: Option<&Client>, after: &Client) -> Vec<Event> {
+    let event = |what| Event::of(what).client(&after.client_id);
+    let known = |client: Option<&Client>, id| client.is_some_and(|client| client.credentials().any(|known| known.id() == id));
+    let rotation = |client: &Client| client.rotation.as_ref().map(|rotation| rotation.started_at).zip(client.successor());
+    let mut events = Vec::new();
+    if let (None, Some(by)) = (before, &after.enrolled_by) {
+        events.push(event(What::Enrolled).subject(by.enrolment.as_str()));
+    }
+    for made in after.credentials().filter(|made| !known(before, made.id())) {
+        let what = if matches!(made, CredentialRef::Secret(_)) { What::SecretMade } else { What::KeyAdded };
+        events.push(event(what).credential(name(made)));
+    }
+    let used = |client: &Client| client.rotation.as_ref().is_some_and(|rotation| rotation.used_at.is_some());
+    if let Some(before) = before {
+        if used(after) && !used(before) {
+            events.push(used_event(after));
+        }
+        let unused = before.successor().filter(|_| !used(before));
+        let is_new = |credential: &CredentialRef<'_>| Some(credential.id()) == unused;
+        let gone = |credential: &CredentialRef<'_>| !known(Some(after), credential.id());
+        for ended in before.credentials().filter(gone) {
+            let what = if is_new(&ended) { What::RotationCancelled } else { What::CredentialRetired };
+            events.push(event(what).credential(name(ended)));
+        }
+    }
+    if let Some(begun) = after.rotation.as_ref().filter(|_| before.and_then(rotation) != rotation(after)) {
+        let new = after.credentials().last().map(name).unwrap_or_default();
+        events.push(event(What::RotationBegun).credential(new).reason(begun.started_by.as_str()).until(begun.ends_at));
+    }
+    events
+}
+
+/// The first use of the newest credential.
+fn used_event(client: &Client) -> Event {
+    let new = client.credentials().last().map(name).unwrap_or_default();
+    Event::of(What::RotationUsed).client(&client.client_id).credential(new)
+}
+
+/// What a credential is called where nothing of it may be told: a key's thumbprint, or the first bytes of a secret's digest.
+fn name(credential: CredentialRef<'_>) -> String {
+    match credential {
+        CredentialRef::Key(key) => key.jwk.thumbprint(),
+        CredentialRef::Secret(_) => credential.id().to_string(),
+    }
+}
+
+fn keep(before: &Client, client: Client) -> Result<Batch, RegistryError> {
+    let (events, id, client) = (events(Some(before), &client), client.client_id.clone(), Arc::new(client));
+    Ok(Batch::of(write(&*client)?, Effect::Client(id, Some(client))).audited(events))
+}
+
 impl Registry {
     /// Queues the first use of a new credential for the disk. If that fails or does not come to pass, the rule still stands in the record.
     fn keep_first_use(&self, id: &ClientId, credential: CredentialId, now: UnixTime) {
@@ -69,8 +122,9 @@ impl Registry {
             let before = staged.client(id).filter(|client| client.awaits_use_of(credential))?;
             let mut client = Client::clone(&before);
             client.confirm(now);
-            let client = Arc::new(client);
-            Some(write(&*client).map(|write| Batch::of(write, Effect::Client(id.clone(), Some(client)))))
+            // With the old credential the rotation ends, and what is left does not tell why.
+            let used = client.rotation.is_none().then(|| used_event(&client));
+            Some(keep(&before, client).map(|batch| batch.led_by(used)))
         });
         match queued {
             Ok(()) => tracing::info!(client_id = id.as_str(), "the new credential is in use"),
@@ -118,6 +172,25 @@ impl Registry {
             if let Err(error) = self.committer.write(writes) {
                 self.usage.put_back(ids.into_iter());
                 return Err(error);
+            }
+        }
+    }
+
+    /// Drops old credentials whose time is over by now, so that the audit trail has it. Does not wait for the disk: they serve no more anyway.
+    pub fn settle_rotations(&self, now: UnixTime) {
+        let lapsed: Vec<ClientId> = {
+            let clients = self.memory.clients.read().unwrap_or_else(PoisonError::into_inner);
+            clients.values().filter(|client| client.is_rotation_over(now)).map(|client| client.client_id.clone()).collect()
+        };
+        for id in lapsed {
+            let queued = self.committer.queue(|staged| {
+                let before = staged.client(&id).filter(|client| client.is_rotation_over(now))?;
+                let mut client = Client::clone(&before);
+                client.settle(now);
+                Some(keep(&before, client))
+            });
+            if let Err(error) = queued {
+                tracing::warn!(client_id = id.as_str(), code = error.code(), %error, "the end of a credential is not kept");
             }
         }
     }
@@ -184,7 +257,7 @@ impl Registry {
             let before = staged.client(id).ok_or_else(|| not_found::<Client>(id.as_str()))?;
             let mut client = Client::clone(&self.confirmations.apply(before));
             change(&mut client).map_err(|error| RegistryError::NotRotated { id: id.to_string(), error })?;
-            put_client(Arc::new(client), &staged.policy())
+            put_client(Arc::new(client), staged)
         })
     }
 }

@@ -123,7 +123,7 @@ impl Registry {
             ..template.client(client_id, Some(enrolled_by), now)
         });
         rules::check_rule(self.rule.get(), &*client, &client, &staged.policy())?;
-        let (mut batch, client) = put_client(client, &staged.policy())?;
+        let (mut batch, client) = put_client(client, staged)?;
         if let Some(name) = name {
             let state = DeviceState::Enrolled { client_id: client.client_id.clone(), at: now };
             put_device(&mut batch, &enrolment.id, name, Some(state))?;

@@ -19,6 +19,7 @@ use tracing::{info, warn};
 
 use super::directory;
 use super::error::RegistryError;
+use crate::audit::{AuditLog, Event, What};
 use crate::clock::UnixTime;
 use crate::jose::{Algorithm, Due, KeyRing, KeyState, KeyStatus, KeyType, MAX_KEYS, Moment, Rotation, RotationRules};
 
@@ -77,6 +78,7 @@ pub(super) struct KindStore {
     clock: Clock,
     open: Mutex<Option<Open>>,
     install: OnceLock<Install>,
+    audit: OnceLock<Arc<dyn AuditLog>>,
 }
 
 /// The keys in memory.
@@ -94,7 +96,7 @@ struct Document {
 impl KindStore {
     /// The keys of that kind in the directory of `options`.
     pub(super) fn new(options: KeyOptions, key_type: KeyType, clock: Clock) -> Self {
-        Self { options, key_type, clock, open: Mutex::new(None), install: OnceLock::new() }
+        Self { options, key_type, clock, open: Mutex::new(None), install: OnceLock::new(), audit: OnceLock::new() }
     }
 
     /// Whether there are such keys, or were until now.
@@ -205,6 +207,10 @@ impl KindStore {
         }
         self.commit(open, rotation, fresh)?;
         warn!(kid, "signing key was revoked; its tokens are void");
+        self.note(What::SigningKeyRevoked, kid);
+        if revoked.state == KeyState::Active {
+            self.note(What::SigningKeyActivated, open.rotation.active());
+        }
         let active = self.infos(open).into_iter().next().ok_or_else(|| not_found("that signs"))?;
         Ok((revoked, active))
     }
@@ -229,12 +235,14 @@ impl KindStore {
                     if rotation.activate(at, rules) {
                         self.commit(open, rotation, None)?;
                         info!(kid = open.rotation.active(), stops, "signing key signs from now on");
+                        self.note(What::SigningKeyActivated, open.rotation.active());
                     }
                 }
                 Due::Remove(kid) => {
                     if rotation.remove(&kid, None, at, rules) {
                         self.commit(open, rotation, None)?;
                         info!(kid, "signing key was removed: its last token has expired");
+                        self.note(What::SigningKeyRemoved, &kid);
                     }
                 }
             }
@@ -251,7 +259,14 @@ impl KindStore {
         }
         self.commit(open, rotation, Some(key))?;
         info!(kid, "signing key is published and will sign");
+        self.note(What::SigningKeyPublished, &kid);
         Ok(())
+    }
+
+    fn note(&self, what: What, kid: &str) {
+        if let Some(audit) = self.audit.get() {
+            audit.note(Event::of(what).subject(kid));
+        }
     }
 
     /// Puts new states into force: on disk first, then in use, and only then are files removed that nothing names any more.
@@ -303,6 +318,7 @@ impl KindStore {
                 let at = (self.clock)();
                 let key = files.create(at.wall)?;
                 let kid = key.key.kid().to_owned();
+                self.note(What::SigningKeyActivated, &kid);
                 Open { rotation: Rotation::begin(kid.clone(), at, rules), keys: [(kid, key)].into() }
             }
         };

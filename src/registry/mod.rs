@@ -2,6 +2,7 @@
 //!
 //! Every read comes from memory. A change returns when it is durable, and is visible from then on.
 
+mod audit;
 mod ballast;
 mod committer;
 mod credentials;
@@ -16,6 +17,7 @@ mod revocations;
 mod rules;
 mod store;
 mod usage;
+mod writer;
 
 #[cfg(test)]
 mod tests;
@@ -33,14 +35,17 @@ use crate::oauth::ClientId;
 use crate::policy::{Policy, PolicyStore, ResourceServer, Role, Scope};
 use crate::token::Revocations;
 
-use committer::{Batch, Committer, Devices, Effect, Memory};
+use audit::{Notes, Trail};
+use committer::{Batch, Committer, Devices, Effect, Memory, Staged};
 use credentials::Confirmations;
 use enrolments::EnrolledDevice;
 use records::{Meta, Record};
 use revocations::{Revoked, Sequence};
 use store::{Store, Sync, Write};
 use usage::{LastUsed, Usage};
+use writer::Writer;
 
+pub use audit::{AuditHooks, AuditLimits, AuditWrite, Signer, Written};
 pub use committer::WriteCounts;
 pub use error::RegistryError;
 pub use keys::{Install, KeyInfo, KeyOptions, KeyStore, MasterKey};
@@ -57,11 +62,11 @@ pub struct RegistryOptions {
 /// The open registry. One process has it open at a time.
 pub struct Registry {
     memory: Arc<Memory>,
-    committer: Committer,
-    confirmations: Confirmations,
-    usage: Usage,
-    rule: OnceLock<ClientRule>,
-    revoked: OnceLock<Box<dyn Fn() + Send + std::marker::Sync>>,
+    committer: Writer,
+    confirmations: Arc<Confirmations>,
+    usage: Arc<Usage>,
+    rule: Arc<OnceLock<ClientRule>>,
+    revoked: Arc<OnceLock<Box<dyn Fn() + Send + std::marker::Sync>>>,
 }
 
 /// One more rule for what clients may have, told broken in the rest of a sentence that begins with the client, role or scope.
@@ -96,16 +101,19 @@ impl Registry {
         for EnrolledDevice { enrolment, device, state, .. } in load::<EnrolledDevice>(&store)? {
             devices.entry(enrolment).or_default().insert(device, state);
         }
-        let usage = Usage::new(load::<LastUsed>(&store)?);
+        let usage = Arc::new(Usage::new(load::<LastUsed>(&store)?));
         let revoked = Revoked {
             sequence: load::<Sequence>(&store)?.into_iter().next().map(Arc::new).unwrap_or_default(),
             clients: load::<Revocations>(&store)?.into_iter().map(|found| (found.client_id.clone(), Arc::new(found))).collect(),
         };
         let (clients, policy) = (RwLock::new(clients), RwLock::new(Arc::new(policy)));
         let memory = Arc::new(Memory { clients, policy, book, devices: RwLock::new(devices), revoked: RwLock::new(revoked) });
-        let committer = Committer::start(store, memory.clone()).map_err(RegistryError::io("start the thread of", &options.directory))?;
-        let (rule, revoked) = (OnceLock::new(), OnceLock::new());
-        Ok(Arc::new(Self { memory, committer, confirmations: Confirmations::default(), usage, rule, revoked }))
+        let notes = Notes::default();
+        let trail = Trail::load(&store, &notes)?;
+        let committer =
+            Committer::start(store, memory.clone(), trail, notes).map_err(RegistryError::io("start the thread of", &options.directory))?;
+        let (committer, rule, revoked) = (Writer::new(committer), Arc::default(), Arc::default());
+        Ok(Arc::new(Self { memory, committer, confirmations: Arc::default(), usage, rule, revoked }))
     }
 
     /// Sets a rule that changes keep from now on, beside the registry's own. The first one set stays.
@@ -152,7 +160,7 @@ impl Registry {
                 return Err(already_exists(&*client));
             }
             rules::check_rule(self.rule.get(), &*client, &client, &staged.policy())?;
-            put_client(client, &staged.policy())
+            put_client(client, staged)
         })
     }
 
@@ -179,7 +187,7 @@ impl Registry {
                 rules::check_rule(self.rule.get(), &client, &client, &staged.policy())?;
             }
             let is_stopped = client.status != Status::Active;
-            let (mut batch, client) = put_client(Arc::new(client), &staged.policy())?;
+            let (mut batch, client) = put_client(Arc::new(client), staged)?;
             if is_stopped {
                 Self::stop(&mut batch, staged, id)?;
             }
@@ -279,9 +287,11 @@ impl std::fmt::Debug for Registry {
     }
 }
 
-fn put_client(client: Arc<Client>, policy: &Policy) -> Result<(Batch, Arc<Client>), RegistryError> {
-    rules::check_client(&client, policy)?;
-    Ok((Batch::of(write(&*client)?, Effect::Client(client.client_id.clone(), Some(client.clone()))), client))
+/// Keeps a client as it is now, and what became of its credentials in the audit trail.
+fn put_client(client: Arc<Client>, staged: &Staged<'_>) -> Result<(Batch, Arc<Client>), RegistryError> {
+    rules::check_client(&client, &staged.policy())?;
+    let events = credentials::events(staged.client(&client.client_id).as_deref(), &client);
+    Ok((Batch::of(write(&*client)?, Effect::Client(client.client_id.clone(), Some(client.clone()))).audited(events), client))
 }
 
 fn write<R: Record>(record: &R) -> Result<Write, RegistryError> {

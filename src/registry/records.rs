@@ -28,6 +28,7 @@ pub(super) const MAX_RECORD: usize = 6 * 1_024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Tree {
     Meta,
+    Audit,
     ResourceServers,
     Scopes,
     Roles,
@@ -43,6 +44,7 @@ pub(super) enum Tree {
 impl Tree {
     pub(super) const ALL: &'static [Tree] = &[
         Tree::Meta,
+        Tree::Audit,
         Tree::ResourceServers,
         Tree::Scopes,
         Tree::Roles,
@@ -58,6 +60,7 @@ impl Tree {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Meta => "meta",
+            Self::Audit => "audit",
             Self::ResourceServers => "resource_servers",
             Self::Scopes => "scopes",
             Self::Roles => "roles",

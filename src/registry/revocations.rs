@@ -13,6 +13,7 @@ use super::error::RegistryError;
 use super::records::{Record, Tree};
 use super::store::Write;
 use super::{Registry, not_found, now, write};
+use crate::audit::{AuditLog as _, Event, Refused, What};
 use crate::clients::Client;
 use crate::clock::UnixTime;
 use crate::oauth::{ClientId, ResourceServerId};
@@ -142,7 +143,11 @@ pub(super) fn revoke(
     change: impl FnOnce(&mut Revocations),
 ) -> Result<Arc<Revocations>, RegistryError> {
     let mut revocations = staged.revocations(client_id).map_or_else(|| Revocations::none(client_id.clone()), |before| (*before).clone());
+    let before = revocations.issued_before;
     change(&mut revocations);
+    if let Some(bound) = revocations.issued_before.filter(|bound| Some(*bound) != before) {
+        batch.note(Event::of(What::TokensRevoked).client(client_id).until(bound));
+    }
     let revocations = Arc::new(revocations);
     advance(batch, staged, now, |_| ())?;
     batch.add(write(&*revocations)?, Effect::Revocations(client_id.clone(), Some(revocations.clone())));
@@ -273,6 +278,9 @@ impl RevocationStore for Registry {
     fn revoke(&self, client_id: &ClientId, token: RevokedToken, now: UnixTime) -> Result<(), NotKept> {
         match self.revoke_token(client_id, token, now) {
             Ok(_) => {
+                // As often as it likes, so they are counted together.
+                let (what, client_id) = (What::TokenRevoked, Some(client_id));
+                self.refused(Refused { what, client_id, uid: None, known: true, reason: "by_client", link: None }, now);
                 if let Some(changed) = self.revoked.get() {
                     changed();
                 }

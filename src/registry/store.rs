@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::ops::RangeBounds;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -83,6 +84,16 @@ impl Store {
     /// Every record of a tree. A damaged page shows here, not later.
     pub(super) fn scan(&self, tree: Tree) -> impl Iterator<Item = Result<(sled::IVec, sled::IVec), RegistryError>> {
         let records = self.database.as_ref().and_then(|database| database.tree(tree)).map(sled::Tree::iter);
+        records.into_iter().flatten().map(|record| record.map_err(|error| self.open_error(error)))
+    }
+
+    /// The records of a tree with keys within `bounds`.
+    pub(super) fn range(
+        &self,
+        tree: Tree,
+        bounds: impl RangeBounds<[u8; 8]>,
+    ) -> impl DoubleEndedIterator<Item = Result<(sled::IVec, sled::IVec), RegistryError>> {
+        let records = self.database.as_ref().and_then(|database| database.tree(tree)).map(|tree| tree.range(bounds));
         records.into_iter().flatten().map(|record| record.map_err(|error| self.open_error(error)))
     }
 

@@ -11,6 +11,7 @@
 
 mod architecture;
 mod assertions;
+mod audit;
 mod codes;
 mod console;
 mod credentials;

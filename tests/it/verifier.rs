@@ -91,6 +91,34 @@ fn given(jwks: &Value, token: &str, audience: &str, alg: &str, typ: &str, requir
     json!({"jwks": jwks, "token": token, "audience": audience, "issuer": issuer, "alg": alg, "typ": typ, "require": require})
 }
 
+const TRAIL_PROGRAM: &str = r#"
+import base64, hashlib, json, sys, cbor2, jwt
+given = json.load(sys.stdin)
+decode = lambda text: base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+lines = [json.loads(line) for line in given["export"].splitlines()]
+head, entries, checkpoints = lines[0], lines[1:], 0
+seq, digest = head["anchor"]["seq"], decode(head["anchor"]["hash"])
+keys = {key.key_id: key.key for key in jwt.PyJWKSet.from_dict(given["jwks"]).keys}
+for entry in entries:
+    if entry["type"] == "checkpoint":
+        header = jwt.get_unverified_header(entry["statement"])
+        assert header["typ"] == "audit-checkpoint+jwt", header
+        claims = jwt.decode(entry["statement"], keys[header["kid"]], algorithms=["EdDSA"])
+        assert (claims["seq"], decode(claims["hash"])) == (seq, digest), claims
+        checkpoints += 1
+    stated = decode(entry.pop("hash"))
+    digest = hashlib.sha256(digest + cbor2.dumps(entry, canonical=True)).digest()
+    seq += 1
+    assert digest == stated and entry["seq"] == seq, entry
+assert seq == head["last"]
+json.dump({"entries": len(entries), "checkpoints": checkpoints}, sys.stdout)
+"#;
+
+/// How many entries and checkpoints an export of the audit trail has, after its chain was computed by cbor2 and its signatures verified by PyJWT.
+pub fn verify_trail(export: &str, jwks: &Value) -> Value {
+    run(TRAIL_PROGRAM, &json!({"export": export, "jwks": jwks}))
+}
+
 /// Runs a Python program that takes one JSON document and gives another.
 pub fn run(program: &str, given: &Value) -> Value {
     let python =

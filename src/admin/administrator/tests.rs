@@ -37,7 +37,7 @@ pub(in crate::admin) fn bench() -> Bench {
 
 impl Bench {
     fn execute(&self, command: Command) -> Result<Answer, AdminError> {
-        self.administrator.execute_for(Caller { uid: 1_000 }, command)
+        self.administrator.execute_for(Caller::of_user(1_000), command)
     }
 
     fn add_client(&self, new: NewClient) -> (ClientDocument, Secret) {

@@ -10,6 +10,7 @@ use mqtt5::packet::connect::ConnectPacket;
 use mqtt5::protocol::v5::reason_codes::ReasonCode;
 use tracing::info;
 
+use crate::audit::What;
 use crate::mqtt::gateway::{Gateway, LinkKind};
 use crate::mqtt::topics::Topics;
 use crate::oauth::{ClientId, Reason, Secret};
@@ -89,7 +90,9 @@ impl Access {
                 self.gateway.counters().count_connect(Err(reason));
                 let reason = reason.name();
                 // What is no client id stays out of the log: it may hold anything.
-                let client_id = connect.username.as_deref().filter(|name| name.parse::<ClientId>().is_ok()).unwrap_or("-");
+                let named = connect.username.as_deref().and_then(|name| name.parse::<ClientId>().ok());
+                self.gateway.refused(What::ConnectionRefused, named.as_ref(), reason);
+                let client_id = named.as_ref().map_or("-", ClientId::as_str);
                 info!(client_id, operation, outcome = "rejected", reason, link, %address, "connection refused");
                 AuthResult::fail(code)
             }
@@ -265,6 +268,10 @@ mod tests {
             "oauth2/v1/as",
             "oauth2/v1/as/",
             "oauth2/v1/asx/#",
+            // The audit trail is for no device.
+            "oauth2/v1/audit",
+            "oauth2/v1/audit/#",
+            "oauth2/v1/+",
             "$share/g/oauth2/v1/client/dev1/#",
             "$SYS/#",
             "",

@@ -12,6 +12,7 @@
 mod backoff;
 mod connect;
 mod failure;
+mod outbox;
 mod poller;
 mod session;
 
@@ -19,16 +20,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use self::backoff::Backoff;
 use self::failure::Failure;
+use self::outbox::Outbox;
 use self::session::{Interrupted, Session};
 use super::Gateway;
 use crate::oauth::Secret;
+
+pub use outbox::Message;
 
 /// Longest time that [`Link::stop`] takes.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -78,6 +82,7 @@ pub enum LinkState {
 pub struct Link {
     state: watch::Receiver<LinkState>,
     news: Arc<News>,
+    messages: mpsc::Sender<Message>,
     stop: watch::Sender<bool>,
     supervisor: JoinSet<()>,
 }
@@ -96,10 +101,11 @@ impl Link {
         let (state_sender, state) = watch::channel(LinkState::Connecting);
         let (stop, stop_receiver) = watch::channel(false);
         let news = Arc::new(News::default());
+        let (messages, outbox) = Outbox::new();
         let mut supervisor = JoinSet::new();
-        let task = Supervisor { options, gateway, state: state_sender, news: Arc::clone(&news), stop: stop_receiver };
+        let task = Supervisor { options, gateway, state: state_sender, news: Arc::clone(&news), outbox, stop: stop_receiver };
         supervisor.spawn(task.run());
-        Self { state, news, stop, supervisor }
+        Self { state, news, messages, stop, supervisor }
     }
 
     /// The state, and its changes.
@@ -118,6 +124,12 @@ impl Link {
         self.news.lists.notify_one();
     }
 
+    /// Takes messages to publish at least once, in their order. While the link is down it takes but a few, and whoever sends waits.
+    #[must_use]
+    pub fn messages(&self) -> mpsc::Sender<Message> {
+        self.messages.clone()
+    }
+
     /// Answers what is queued, publishes the retained status `offline` and disconnects; takes a few seconds at most.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
@@ -131,6 +143,7 @@ struct Supervisor {
     gateway: Arc<Gateway>,
     state: watch::Sender<LinkState>,
     news: Arc<News>,
+    outbox: Outbox,
     stop: watch::Receiver<bool>,
 }
 
@@ -184,7 +197,7 @@ impl Supervisor {
         let up_since = Instant::now();
         let mut stop = self.stop.clone();
         let served = tokio::select! {
-            served = session.serve(&self.news, &mut self.stop) => served,
+            served = session.serve(&self.news, &mut self.outbox, &mut self.stop) => served,
             () = async { stopped(&mut stop).await; sleep(STOP_TIMEOUT).await } => {
                 warn!(broker = self.address(), "the broker did not take the last messages in time; its copy of the Will says offline");
                 return Ended::Stopped;

@@ -126,8 +126,10 @@ impl Poller {
         self.gateway.counters().count_shed();
         if !std::mem::replace(&mut self.told_of_refusal, true) {
             let (reason, prefix) = (ack.reason, self.gateway.topics().prefix());
-            let remedy =
-                format!("let the gateway's user write below {prefix}/client/ (Mosquitto ACL file: `topic write {prefix}/client/#`)");
+            let remedy = format!(
+                "let the gateway's user write below {prefix}/client/ and, if it forwards the audit trail, to {prefix}/audit (Mosquitto ACL \
+                     file: `topic write {prefix}/client/#`, `topic write {prefix}/audit`)"
+            );
             warn!(broker = self.address, ?reason, remedy, "the broker refused an answer");
         }
     }

@@ -15,6 +15,7 @@ use tracing::warn;
 
 use super::connect::{self, address, mqtt_options};
 use super::failure::Failure;
+use super::outbox::{Message, Outbox};
 use super::poller::{Limits, Poller, Progress};
 use super::{LinkOptions, News, stopped};
 use crate::mqtt::{Announcement, Gateway, Inbound, MAX_WRITES, Outbound, QoS, Status};
@@ -179,13 +180,20 @@ impl Session {
     }
 
     /// Answers requests until the link is to stop.
-    pub(super) async fn serve(&mut self, news: &News, stop: &mut watch::Receiver<bool>) -> Result<(), Disconnected> {
+    pub(super) async fn serve(&mut self, news: &News, outbox: &mut Outbox, stop: &mut watch::Receiver<bool>) -> Result<(), Disconnected> {
+        outbox.begin();
+        let mut progress = self.progress.clone();
         let mut batch = BATCH;
         loop {
             tokio::select! {
-                () = stopped(stop) => return self.farewell().await,
+                () = stopped(stop) => return self.farewell(outbox).await,
                 () = news.all.notified() => self.announce_all(Gateway::changed_announcements).await?,
                 () = news.lists.notified() => self.announce_all(Gateway::changed_lists).await?,
+                message = outbox.next() => self.send(message, outbox).await?,
+                changed = progress.changed(), if outbox.awaits() => {
+                    changed?;
+                    outbox.confirm(progress.borrow_and_update().acknowledged);
+                }
                 Some(written) = self.writes.join_next() => self.written(written).await?,
                 // In random turns with the queue: either alone would starve the other under load.
                 Some(publish) = self.overflow.recv() => self.answer(&publish, Gateway::answer_overloaded).await?,
@@ -202,8 +210,8 @@ impl Session {
         }
     }
 
-    /// Answers what was queued, publishes the status `offline` and sends DISCONNECT once the broker has it.
-    async fn farewell(&mut self) -> Result<(), Disconnected> {
+    /// Answers what was queued, publishes what is left and the status `offline`, and sends DISCONNECT once the broker has it.
+    async fn farewell(&mut self, outbox: &mut Outbox) -> Result<(), Disconnected> {
         self.queue.close();
         self.overflow.close();
         while let Some(publish) = self.queue.recv().await {
@@ -214,6 +222,9 @@ impl Session {
         }
         while let Some(written) = self.writes.join_next().await {
             self.written(written).await?;
+        }
+        while let Some(message) = outbox.try_next() {
+            self.send(message, outbox).await?;
         }
         self.announce(self.gateway.status(Status::Offline)).await?;
         let sent = self.sent;
@@ -272,6 +283,18 @@ impl Session {
             sent?;
         }
         Ok(self.client.ack(publish).await?)
+    }
+
+    /// Publishes a message of the gateway's own, once more if need be. What the broker cannot take is not tried again.
+    async fn send(&mut self, message: Message, outbox: &mut Outbox) -> Result<(), Disconnected> {
+        let properties = PublishProperties {
+            payload_format_indicator: Some(1),
+            content_type: Some("application/json".to_owned()),
+            ..PublishProperties::default()
+        };
+        self.publish(message.topic, message.payload, QoS::AtLeastOnce, false, properties).await?;
+        outbox.sent(self.sent);
+        Ok(())
     }
 
     async fn announce_all(&mut self, announcements: fn(&Gateway, usize) -> Vec<Announcement>) -> Result<(), Disconnected> {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{Clock, Install, KeyInfo, KeyOptions, KindStore, not_found};
+use crate::audit::AuditLog;
 use crate::jose::{KeyRing, KeyType, Moment};
 use crate::registry::error::RegistryError;
 use crate::registry::now;
@@ -56,6 +57,13 @@ impl KeyStore {
         let below = KeyOptions { directory: options.directory.join(P256_DIRECTORY), ..options.clone() };
         let (ed25519, p256) = (KindStore::new(options, KeyType::Ed25519, clock.clone()), KindStore::new(below, KeyType::P256, clock));
         Self { ed25519, p256, shared: Arc::default() }
+    }
+
+    /// Tells `audit` from now on when a key begins to be published or to sign, and when it ends. The first one stays.
+    pub fn audited_by(&self, audit: &Arc<dyn AuditLog>) {
+        for kind in [&self.ed25519, &self.p256] {
+            let _ = kind.audit.set(audit.clone());
+        }
     }
 
     fn kind(&self, key_type: KeyType) -> &KindStore {

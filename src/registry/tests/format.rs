@@ -295,6 +295,24 @@ fn version_1_of_the_registry() {
 }
 
 #[test]
+fn version_1_of_an_audit_entry_and_of_the_anchor() {
+    use crate::audit::{Anchor, Entry, Event, Link, What};
+    let event = Event::of(What::SecretMade).client(&id("d")).credential("00");
+    let sealed = Entry { seq: 2, time: NOW, event }.seal(&Link::default());
+    let fixture = "83015820363fd927fee8e032fdedc29bade97962a4ba04071c5f2eba1277a62d8e4afc7a584ca663736571026474696d651a6b0362b064\
+         747970656a63726564656e7469616c656576656e746b7365637265745f6d61646569636c69656e745f696461646a63726564656e7469616c623030";
+    assert_eq!(hex(&audit::encode(&sealed)), fixture);
+    assert_eq!(audit::decode(&unhex(fixture)), Some(sealed.clone()));
+    let anchor = Anchor { link: sealed.link(), statement: Some("a.b.c".into()) };
+    let fixture = "8401025820363fd927fee8e032fdedc29bade97962a4ba04071c5f2eba1277a62d8e4afc7a65612e622e63";
+    assert_eq!(hex(&audit::encode_anchor(&anchor)), fixture);
+    assert_eq!(audit::decode_anchor(&unhex(fixture)), Some(anchor));
+    for other in ["", "80", "8202", "83025820", "f6"] {
+        assert_eq!((audit::decode(&unhex(other)), audit::decode_anchor(&unhex(other))), (None, None));
+    }
+}
+
+#[test]
 fn deny_records_of_another_form() {
     let good = encode(&Meta { created_at: NOW }).unwrap();
     for (bytes, reason) in [

@@ -1,11 +1,12 @@
 //! SIGKILL at any moment: what was acknowledged is there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 
 use super::enrolments::enrol;
 use super::*;
+use crate::audit::{Event, What};
 
 const DIRECTORY: &str = "CREDGATE_TEST_KILL_DIRECTORY";
 const ROUND: &str = "CREDGATE_TEST_KILL_ROUND";
@@ -52,6 +53,8 @@ fn child_writes_until_killed() {
                 for number in 0_usize.. {
                     let name = format!("r{round}-t{thread}-{number}");
                     for step in steps(number) {
+                        let registry = registry.acting();
+                        registry.intend(Event::of(What::OperatorCommand).subject(&format!("{step:?} {name}")));
                         match step {
                             Step::Added => drop(registry.add_client(client(&name)).unwrap()),
                             Step::Blocked => drop(registry.update_client(&id(&name), |client| client.status = Status::Blocked).unwrap()),
@@ -107,6 +110,7 @@ fn acknowledged_changes_survive_sigkill() {
         let registry = open(directory.path());
         check(&registry, &acknowledged);
         check_enrolled(&registry, &enrolled);
+        check_audit(&registry, &acknowledged);
     }
     assert!(acknowledged.len() > ROUNDS && enrolled.len() > ROUNDS);
     println!("{ROUNDS} rounds, {} clients and {} registrations acknowledged", acknowledged.len(), enrolled.len());
@@ -123,6 +127,19 @@ fn check_enrolled(registry: &Registry, acknowledged: &[String]) {
     let clients = registry.clients().iter().filter(|client| client.enrolled_by.is_some()).count();
     let used = registry.enrolments().enrolments[&e1].used;
     assert_eq!((used as usize, clients), (devices.len(), devices.len()), "uses, clients and devices");
+}
+
+/// Each acknowledged step has its entry, and the trail is whole.
+fn check_audit(registry: &Registry, acknowledged: &BTreeMap<String, Step>) {
+    let entries: BTreeSet<String> = super::trail::all(registry).0.into_iter().filter_map(|sealed| sealed.entry.event.subject).collect();
+    for (name, last) in acknowledged {
+        for step in [Step::Added, Step::Blocked, Step::Removed].iter().filter(|step| *step <= last) {
+            let number: usize = name.rsplit('-').next().unwrap().parse().unwrap();
+            let was_taken = steps(number).contains(step);
+            assert!(!was_taken || entries.contains(&format!("{step:?} {name}")), "{step:?} {name} was acknowledged and has no entry");
+        }
+    }
+    super::trail::verify(registry, None, Vec::new()).unwrap();
 }
 
 fn check(registry: &Registry, acknowledged: &BTreeMap<String, Step>) {

@@ -9,6 +9,7 @@ mod format;
 mod kill;
 mod measure;
 mod revocations;
+mod trail;
 
 use std::path::Path;
 use std::sync::Arc;

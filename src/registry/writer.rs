@@ -1,0 +1,74 @@
+//! The way to the committer: for the registry at large, or for somebody whose next change carries an audit entry of its own.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::audit::Notes;
+use super::committer::{Batch, Committer, Staged, WriteCounts};
+use super::error::RegistryError;
+use super::store::Write;
+use crate::audit::{Event, Page, Query};
+
+/// A way to the committer. The last one to go closes it.
+pub(super) struct Writer {
+    committer: Arc<Committer>,
+    /// The entry of the next change.
+    intended: Mutex<Option<Event>>,
+}
+
+impl Writer {
+    pub(super) fn new(committer: Committer) -> Self {
+        Self { committer: Arc::new(committer), intended: Mutex::default() }
+    }
+
+    pub(super) fn acting(&self) -> Self {
+        Self { committer: self.committer.clone(), intended: Mutex::default() }
+    }
+
+    pub(super) fn intend(&self, event: Event) {
+        *self.intended.lock().unwrap_or_else(PoisonError::into_inner) = Some(event);
+    }
+
+    pub(super) fn unrecorded(&self) -> Option<Event> {
+        self.intended.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Makes one change durable, and the entry that was intended with it.
+    pub(super) fn change<T>(&self, prepare: impl FnOnce(&Staged<'_>) -> Result<(Batch, T), RegistryError>) -> Result<T, RegistryError> {
+        let event = self.intended.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let value = self.committer.change(|staged| prepare(staged).map(|(batch, value)| (batch.led_by(event), value)))?;
+        // On disk now; a change that failed leaves it for another.
+        self.unrecorded();
+        Ok(value)
+    }
+
+    pub(super) fn write(&self, writes: Vec<Write>) -> Result<(), RegistryError> {
+        self.committer.write(writes)
+    }
+
+    pub(super) fn commit(&self, batch: Batch) -> Result<(), RegistryError> {
+        self.committer.commit(batch)
+    }
+
+    pub(super) fn queue(&self, prepare: impl FnOnce(&Staged<'_>) -> Option<Result<Batch, RegistryError>>) -> Result<(), RegistryError> {
+        self.committer.queue(prepare)
+    }
+
+    pub(super) fn read(&self, query: Query) -> Result<Page, RegistryError> {
+        self.committer.read(query)
+    }
+
+    /// What was written so far.
+    pub(super) fn counts(&self) -> WriteCounts {
+        self.committer.counts()
+    }
+
+    pub(super) fn notes(&self) -> &Notes {
+        self.committer.notes()
+    }
+
+    /// How many changes wait for the thread.
+    #[cfg(test)]
+    pub(super) fn queued(&self) -> usize {
+        self.committer.queued()
+    }
+}
