@@ -21,7 +21,7 @@ use credgate::endpoint::{Engine, Settings};
 use credgate::jose::{self, KeyRing, SigningKey};
 use credgate::mqtt::broker::{EmbeddedBroker, EmbeddedBrokerOptions};
 use credgate::mqtt::{CountersSnapshot, Gateway, LinkKind, Topics};
-use credgate::oauth::{ClientId, Format};
+use credgate::oauth::{ClientId, Format, Reason};
 use credgate::policy::{Policy, PolicyStore, ResourceServer, Scope};
 use credgate::token::{ACCESS_TOKEN_TYP, Claims, Lifetimes};
 use rumqttc::v5::mqttbytes::QoS;
@@ -139,6 +139,11 @@ async fn start(change: impl FnOnce(&mut EmbeddedBrokerOptions)) -> Fixture {
 impl Fixture {
     fn counters(&self) -> CountersSnapshot {
         self.gateway.counters().snapshot()
+    }
+
+    /// How often something was refused for that reason.
+    fn refused(&self, reason: Reason) -> u64 {
+        self.gateway.counters().metrics(LinkKind::EmbeddedBroker).refusals[reason.name()]
     }
 
     fn transport(&self) -> Transport {
@@ -382,6 +387,8 @@ async fn deny_connect_without_the_right_credentials() {
         other => panic!("{other:?}"),
     }
     assert_eq!(fixture.counters().connections, 0);
+    // rumqttc leaves an empty password out.
+    assert_eq!(fixture.refused(Reason::NoCredentials), 2);
 }
 
 #[tokio::test]
@@ -392,6 +399,7 @@ async fn deny_foreign_mqtt_client_identifiers() {
         let code = fixture.refusal(|options| _ = options.set_client_id(foreign.into())).await;
         assert_eq!(code, ConnectReturnCode::ClientIdentifierNotValid, "{foreign}");
     }
+    assert_eq!(fixture.refused(Reason::ForeignMqttClientId), 5);
     // The session that was to be taken over lives.
     assert_eq!(owner.subscribe("oauth2/v1/client/dev2/#").await, SubscribeReasonCode::Success(QoS::AtLeastOnce));
     owner.assert_nothing_before("oauth2/v1/client/dev2/x").await;
@@ -413,6 +421,7 @@ async fn deny_foreign_and_retained_wills() {
     }
     let code = fixture.refusal(|options| _ = options.set_last_will(will(&format!("{ROOT}/x"), true))).await;
     assert_eq!(code, ConnectReturnCode::RetainNotSupported);
+    assert_eq!((fixture.refused(Reason::ForeignWillTopic), fixture.refused(Reason::RetainedWill)), (3, 1));
 
     let mut options = fixture.options("dev1", "dev1.dying");
     options.set_last_will(will(&format!("{ROOT}/will"), false));
