@@ -421,3 +421,21 @@ fn the_worked_example_of_a_registration_holds() {
     let members: serde_json::Value = serde_json::from_str(by_mac).unwrap();
     assert_eq!(members["enrolment_mac"], URL_SAFE_NO_PAD.encode(hmac::Mac::finalize(mac).into_bytes()));
 }
+
+#[test]
+fn the_worked_example_with_a_nonce_holds() {
+    const NONCE_EXAMPLE: &str = "## 13. A worked example with a nonce";
+    let (json, cbor) = (blocks("docs/protocol.md", NONCE_EXAMPLE, "json"), blocks("docs/protocol.md", NONCE_EXAMPLE, "hex"));
+    let [ask, given, claims, request, accepted] = json.as_slice() else { panic!("five JSON blocks, not {}", json.len()) };
+    let engine = engine();
+    let nonce = |format, payload: &[u8]| answer_on(&engine, "dev2", "nonce", format, payload);
+    assert_eq!(&String::from_utf8(nonce(Format::Json, ask.as_bytes())).unwrap(), given);
+    let [ask, given_in_cbor] = cbor.as_slice() else { panic!("two hex blocks, not {}", cbor.len()) };
+    assert_eq!(hex(&nonce(Format::Cbor, &unhex(ask))), hex(&unhex(given_in_cbor)));
+
+    let claims: serde_json::Value = serde_json::from_str(claims).unwrap();
+    assert_eq!(claims["nonce"], serde_json::from_str::<serde_json::Value>(given).unwrap()["cnonce"]);
+    let members: serde_json::Value = serde_json::from_str(request).unwrap();
+    assert_eq!(decode_unverified(members["client_assertion"].as_str().unwrap()).unwrap().1, claims);
+    assert_eq!(&String::from_utf8(answer_on(&engine, "dev2", "token", Format::Json, request.as_bytes())).unwrap(), accepted);
+}
