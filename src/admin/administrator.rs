@@ -151,6 +151,7 @@ impl Administrator {
             }
             Command::Explain(query) => self.explain(query),
             Command::AuditPage(_) | Command::AuditCheckpoint | Command::KeySet => self.audit(command),
+            Command::RegistryInspect => Ok(Answer::Inspection(self.registry.inspect()?)),
             Command::Status => Ok(Answer::Status(Box::new(self.status()?))),
             Command::Metrics { recent } => self.metrics(recent),
         }

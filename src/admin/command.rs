@@ -17,6 +17,7 @@ use crate::endpoint::Explanation;
 use crate::jose::{Algorithm, Jwk, KeyType};
 use crate::oauth::{ClientId, RoleName, ScopeSet, ScopeToken, Secret};
 use crate::policy::{Dialect, ResourceServer, ResourceServerId, Role, Scope, TokenFormat, TopicPermission};
+use crate::registry::Inspection;
 
 /// One command of an operator. No command carries a secret.
 ///
@@ -172,6 +173,8 @@ pub enum Command {
     AuditCheckpoint,
     /// The JWK Set.
     KeySet,
+    /// Whether every record on disk can be read and keeps the rules.
+    RegistryInspect,
     /// What the gateway does.
     Status,
     /// What can be measured of it.
@@ -358,6 +361,8 @@ pub enum Answer {
         /// The keys, those that sign first.
         keys: Vec<Jwk>,
     },
+    /// What the registry's files are like.
+    Inspection(Inspection),
     /// What the gateway does.
     Status(Box<DaemonStatus>),
     /// What can be measured of it.
@@ -389,6 +394,7 @@ impl fmt::Debug for Answer {
             Self::AuditPage(_) => "AuditPage",
             Self::AuditCheckpoint { .. } => "AuditCheckpoint",
             Self::KeySet { .. } => "KeySet",
+            Self::Inspection(_) => "Inspection",
             Self::Status(_) => "Status",
             Self::Metrics(_) => "Metrics",
         })

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{CliError, Exit, Global};
 use crate::admin::{Administrator, Answer, CallError, Caller, Command, DaemonStatus, Serving, call, user_name};
 use crate::audit::AuditLog;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::daemon::{audit_limits, audit_signer, key_options};
 use crate::registry::{AuditHooks, KeyStore, Registry, RegistryError, RegistryOptions};
 
@@ -22,8 +22,13 @@ pub(super) fn config_file(global: &Global) -> Option<PathBuf> {
 
 /// Loads the configuration.
 pub(super) fn load_config(global: &Global) -> Result<Config, CliError> {
+    Ok(load(global)?)
+}
+
+/// The same, with every fault as it was found.
+pub(super) fn load(global: &Global) -> Result<Config, ConfigError> {
     let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    Ok(Config::load(config_file(global).as_deref(), environment)?)
+    Config::load(config_file(global).as_deref(), environment)
 }
 
 /// The control socket. With one named, the configuration is not needed, and a broken one is no obstacle.

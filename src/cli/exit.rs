@@ -9,6 +9,10 @@ use crate::admin::{AdminErrorCode, CallError};
 pub enum Exit {
     /// Done.
     Ok = 0,
+    /// `check`: there are warnings.
+    Warnings = 1,
+    /// `check`: there are errors.
+    Errors = 2,
     /// `status`: the gateway does not run (as `systemctl status` says it).
     NotRunning = 3,
     /// `explain`: the request would be refused.
@@ -38,13 +42,14 @@ pub enum Exit {
 /// The end of `--help`.
 pub(super) const HELP: &str = "\
 Exit codes:
-   0  done                                   70  error in the program
-   3  status: the gateway does not run       73  a file cannot be created
-   4  explain: the request would be refused  74  reading or writing failed
-  64  the command line is wrong              75  failed for now, try again
-  65  a name or value is refused             77  no permission
-  66  a file is not there                    78  the configuration is wrong
-  69  the gateway or broker does not answer
+   0  done                                   69  the gateway or broker does not answer
+   1  check: there are warnings              70  error in the program
+   2  check: there are errors                73  a file cannot be created
+   3  status: the gateway does not run       74  reading or writing failed
+   4  explain: the request would be refused  75  failed for now, try again
+  64  the command line is wrong              77  no permission
+  65  a name or value is refused             78  the configuration is wrong
+  66  a file is not there
 
 Commands on clients, resource servers, scopes, enrolments and keys go to the running gateway through its control socket; if none runs they work
 on its registry directly.";
@@ -91,8 +96,10 @@ impl From<&CallError> for Exit {
 mod tests {
     use super::*;
 
-    const ALL: [Exit; 13] = [
+    const ALL: [Exit; 15] = [
         Exit::Ok,
+        Exit::Warnings,
+        Exit::Errors,
         Exit::NotRunning,
         Exit::Refused,
         Exit::Usage,
@@ -109,7 +116,7 @@ mod tests {
 
     #[test]
     fn codes_are_those_of_sysexits() {
-        assert_eq!(ALL.map(Exit::code), [0, 3, 4, 64, 65, 66, 69, 70, 73, 74, 75, 77, 78]);
+        assert_eq!(ALL.map(Exit::code), [0, 1, 2, 3, 4, 64, 65, 66, 69, 70, 73, 74, 75, 77, 78]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The command line: what a person types and what is printed.
 
 mod audit;
+mod check;
 mod client;
 mod confirm;
 mod connect;
@@ -112,6 +113,8 @@ enum Command {
     /// The audit trail: what operators did, what became of credentials and keys, who was refused
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Examine the installation and say what to do; exit code 1 for warnings, 2 for errors
+    Check(check::Args),
     /// Tell what the gateway does; exit code 3 if it does not run
     Status,
 }
@@ -152,6 +155,7 @@ fn run(args: Args, vitals: Vitals) -> Result<Exit, CliError> {
         Command::Token(token::Command::Verify(args)) => token::run_verify(*args, &output)?,
         Command::Explain(args) => return explain::run(args, &mut Gateway::new(global), &output),
         Command::Audit(command) => audit::run(command, global, &output)?,
+        Command::Check(args) => return check::run(args, global, &output),
         Command::Status => return status::run(&global, &output),
     }
     Ok(Exit::Ok)
@@ -223,6 +227,9 @@ mod tests {
             "audit export trail.jsonl",
             "audit verify --file trail.jsonl --checkpoint kept --jwks jwks.json",
             "audit checkpoint --output json",
+            "check",
+            "check clock disk-space --output json",
+            "check --list",
             "status",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
@@ -245,6 +252,7 @@ mod tests {
             ("client edit dev1 --expires-at tomorrow", Exit::Usage),
             ("role add pump", Exit::Usage),
             ("scope add a --resource-server rs --permission write", Exit::Usage),
+            ("check --list clock", Exit::Usage),
             ("explain", Exit::Usage),
             ("explain --client dev1 --method basic", Exit::Usage),
             ("explain --client dev1 --link emqx", Exit::Usage),

@@ -94,7 +94,7 @@ pub(super) fn duration(seconds: u64) -> String {
 }
 
 fn counters(counters: &CountersSnapshot) -> String {
-    let CountersSnapshot { accepted, rejected, overloaded, shed, ignored, connections, tokens } = counters;
+    let CountersSnapshot { accepted, rejected, overloaded, shed, ignored, connections, tokens, closed: _ } = counters;
     format!(
         "{accepted} accepted ({tokens} tokens), {rejected} rejected ({overloaded} for overload), {shed} shed, {ignored} ignored; {connections} \
          connections"

@@ -40,6 +40,8 @@ pub struct ConfigFile {
     pub audit: AuditSection,
     /// `[log]`
     pub log: LogSection,
+    /// `[check]`
+    pub check: CheckSection,
 }
 
 impl Default for ConfigFile {
@@ -59,6 +61,7 @@ impl Default for ConfigFile {
             registry: RegistrySection::default(),
             audit: AuditSection::default(),
             log: LogSection::default(),
+            check: CheckSection::default(),
         }
     }
 }
@@ -280,6 +283,22 @@ pub struct LogSection {
 impl Default for LogSection {
     fn default() -> Self {
         Self { level: "info".into(), format: LogFormat::Auto }
+    }
+}
+
+/// `[check]`: from when on `credgate check` warns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct CheckSection {
+    /// Bytes that should be free where the state directory lies.
+    pub min_disk_free: u64,
+    /// Seconds that certificates should still be valid for.
+    pub certificate_warning: u32,
+}
+
+impl Default for CheckSection {
+    fn default() -> Self {
+        Self { min_disk_free: 64 * 1_024 * 1_024, certificate_warning: 30 * 86_400 }
     }
 }
 

@@ -21,7 +21,8 @@ use validate::Validator;
 
 pub use error::{ConfigError, Origin, Problem};
 pub use file::{
-    AuditSection, BrokerSection, ConfigFile, EmbeddedBrokerSection, KeysSection, LogFormat, LogSection, RegistrySection, TokenSection,
+    AuditSection, BrokerSection, CheckSection, ConfigFile, EmbeddedBrokerSection, KeysSection, LogFormat, LogSection, RegistrySection,
+    TokenSection,
 };
 pub use http::{HttpAddress, HttpSection};
 pub use private_file::{PrivateFileError, read_private};

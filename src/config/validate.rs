@@ -74,6 +74,8 @@ impl<'a> Validator<'a> {
         }
         self.range("registry.cache-capacity", file.registry.cache_capacity, 1_048_576..=1_073_741_824, "bytes");
         self.range("registry.last-used-interval", file.registry.last_used_interval, 0..=MAX_LIFETIME, "seconds");
+        self.range("check.min-disk-free", file.check.min_disk_free, 0..=1 << 50, "bytes");
+        self.range("check.certificate-warning", file.check.certificate_warning, 0..=MAX_INTERVAL, "seconds");
         self.range("credential.overlap", file.credential.overlap, 0..=MAX_INTERVAL, "seconds");
     }
 

@@ -34,6 +34,7 @@ pub struct Counters {
     disconnections: AtomicU64,
     turned_away: AtomicU64,
     changed_at: AtomicU64,
+    closed: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -70,6 +71,9 @@ pub struct CountersSnapshot {
     /// Tokens issued.
     #[serde(default)]
     pub tokens: u64,
+    /// Connections that the user's own broker closed while they served, as when another client takes the session over.
+    #[serde(default)]
+    pub closed: u64,
 }
 
 /// The counters of one link at one moment, in full.
@@ -117,6 +121,7 @@ impl Default for Counters {
             disconnections: AtomicU64::new(0),
             turned_away: AtomicU64::new(0),
             changed_at: AtomicU64::new(0),
+            closed: AtomicU64::new(0),
         }
     }
 }
@@ -159,6 +164,11 @@ impl Counters {
         increment(&self.connections);
     }
 
+    /// The broker closed a connection that served.
+    pub(super) fn count_closed(&self) {
+        increment(&self.closed);
+    }
+
     /// The connection to the broker was lost.
     pub fn count_disconnection(&self) {
         increment(&self.disconnections);
@@ -193,6 +203,7 @@ impl Counters {
             ignored: read(&self.ignored),
             connections: read(&self.connections),
             tokens: read(&self.tokens),
+            closed: read(&self.closed),
         }
     }
 

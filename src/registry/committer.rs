@@ -16,7 +16,7 @@ use super::error::RegistryError;
 use super::now;
 use super::revocations::{Revoked, Sequence};
 use super::store::{Store, Write};
-use crate::audit::{Event, Page, Query};
+use crate::audit::Event;
 use crate::clients::Client;
 use crate::enrolment::{Book, DeviceName, DeviceState};
 use crate::oauth::{ClientId, EnrolmentId};
@@ -159,16 +159,13 @@ struct Change {
     answer: SyncSender<Outcome>,
 }
 
-/// A page of the audit trail that is asked for. The thread reads it, so that it is of no half-written trail.
-struct Read {
-    query: Query,
-    answer: SyncSender<Result<Page, RegistryError>>,
-}
+/// Looks at the files and the audit trail, between two changes, so that nothing is half written.
+type Look = Box<dyn FnOnce(&Store, &Trail) + Send>;
 
 #[derive(Default)]
 struct Queue {
     changes: Vec<Change>,
-    reads: Vec<Read>,
+    looks: Vec<Look>,
     /// Where what is queued or being written differs from memory.
     clients: HashMap<ClientId, Option<Arc<Client>>>,
     policy: Option<Arc<Policy>>,
@@ -317,16 +314,20 @@ impl Committer {
         self.wait(&outcome)
     }
 
-    /// A page of the audit trail.
-    pub(super) fn read(&self, query: Query) -> Result<Page, RegistryError> {
-        let (answer, page) = sync_channel(1);
+    /// Looks at the files while nothing is written: what is in memory is then what is on the disk.
+    pub(super) fn look<T: Send + 'static>(&self, look: impl FnOnce(&Store, &Trail) -> T + Send + 'static) -> Result<T, RegistryError> {
+        let (answer, seen) = sync_channel(1);
         let mut queue = self.shared.lock();
-        // On a closed queue the answer's sender is dropped here, which reads as the end of the registry.
+        // As with a change, a closed queue drops the sender.
         if !queue.closed {
-            queue.reads.push(Read { query, answer });
+            queue.looks.push(Box::new(move |store, trail| {
+                // A caller that no longer waits has seen enough.
+                let _ = answer.send(look(store, trail));
+            }));
         }
         drop(queue);
-        self.wait(&page)
+        self.shared.wake.notify_one();
+        seen.recv().map_err(|_| RegistryError::Stopped { path: self.path.clone() })
     }
 
     /// What waits to be written to the audit trail.
@@ -400,28 +401,26 @@ impl Drop for CloseAtEnd<'_> {
         let mut queue = self.0.lock();
         queue.closed = true;
         queue.changes.clear();
-        queue.reads.clear();
+        queue.looks.clear();
     }
 }
 
 fn run(mut store: Store, mut trail: Trail, shared: &Shared) {
     let _end = CloseAtEnd(shared);
     loop {
-        let (changes, reads) = {
-            let waiting = |queue: &mut Queue| queue.changes.is_empty() && queue.reads.is_empty() && !queue.closed;
+        let (changes, looks) = {
+            let waiting = |queue: &mut Queue| queue.changes.is_empty() && queue.looks.is_empty() && !queue.closed;
             let mut queue = shared.wake.wait_while(shared.lock(), waiting).unwrap_or_else(PoisonError::into_inner);
-            (std::mem::take(&mut queue.changes), std::mem::take(&mut queue.reads))
+            (std::mem::take(&mut queue.changes), std::mem::take(&mut queue.looks))
         };
-        let is_end = changes.is_empty() && reads.is_empty();
+        let is_end = changes.is_empty() && looks.is_empty();
         if is_end {
             shared.notes.end(now());
         }
         if !changes.is_empty() || (is_end && !shared.notes.is_empty()) {
             commit(&mut store, &mut trail, shared, changes);
         }
-        for Read { query, answer } in reads {
-            let _ = answer.send(trail.page(&store, &query));
-        }
+        looks.into_iter().for_each(|look| look(&store, &trail));
         if is_end {
             return;
         }

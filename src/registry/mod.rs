@@ -10,6 +10,7 @@ mod directory;
 mod enrol;
 mod enrolments;
 mod error;
+mod inspection;
 mod keys;
 mod policies;
 mod records;
@@ -48,6 +49,7 @@ use writer::Writer;
 pub use audit::{AuditHooks, AuditLimits, AuditWrite, Signer, Written};
 pub use committer::WriteCounts;
 pub use error::RegistryError;
+pub use inspection::Inspection;
 pub use keys::{Install, KeyInfo, KeyOptions, KeyStore, MasterKey};
 
 /// Where the registry lies.

@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::audit::Notes;
+use super::audit::{Notes, Trail};
 use super::committer::{Batch, Committer, Staged, WriteCounts};
 use super::error::RegistryError;
-use super::store::Write;
+use super::store::{Store, Write};
 use crate::audit::{Event, Page, Query};
 
 /// A way to the committer. The last one to go closes it.
@@ -53,8 +53,13 @@ impl Writer {
         self.committer.queue(prepare)
     }
 
+    pub(super) fn look<T: Send + 'static>(&self, look: impl FnOnce(&Store, &Trail) -> T + Send + 'static) -> Result<T, RegistryError> {
+        self.committer.look(look)
+    }
+
+    /// A page of the audit trail.
     pub(super) fn read(&self, query: Query) -> Result<Page, RegistryError> {
-        self.committer.read(query)
+        self.look(move |store, trail| trail.page(store, &query))?
     }
 
     /// What was written so far.

@@ -1,19 +1,24 @@
 //! TLS: certificates from files, a CA made on the spot, rustls configurations. TLS 1.3 and 1.2, ring for the arithmetic.
 
+mod certificate;
 mod error;
+mod inspect;
 mod pki;
 
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::client::WantsClientCert;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, InconsistentKeys, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, ConfigBuilder, InconsistentKeys, RootCertStore, ServerConfig};
 
 use crate::config::read_private;
 
+pub use certificate::CertificateFacts;
 pub use error::TlsError;
+pub use inspect::{Inspector, Shown, first_certificate, verify_file};
 pub use pki::{Pki, create_pki};
 
 /// A TLS client that trusts the CAs of `ca_file`, or the system's if there is none, and shows `identity`, the PEM files of a certificate
@@ -23,21 +28,25 @@ pub use pki::{Pki, create_pki};
 /// If a file cannot be read or does not hold what it should, the key is not the certificate's, others can get at the key, or the system has
 /// no CAs.
 pub fn client_config(ca_file: Option<&Path>, identity: Option<(&Path, &Path)>) -> Result<Arc<ClientConfig>, TlsError> {
-    let roots = match ca_file {
-        Some(path) => roots_of(path)?,
-        None => system_roots()?,
-    };
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| TlsError::Protocol { error })?
-        .with_root_certificates(roots);
-    let config = match identity {
-        None => builder.with_no_client_auth(),
-        Some((certificate, key)) => builder
-            .with_client_auth_cert(certificates(certificate)?, private_key(key)?)
-            .map_err(|error| rejected(certificate, key, error))?,
-    };
-    Ok(Arc::new(config))
+        .with_root_certificates(roots(ca_file)?);
+    Ok(Arc::new(identified(builder, identity)?))
+}
+
+/// The client that shows `identity`, if there is one.
+fn identified(builder: ConfigBuilder<ClientConfig, WantsClientCert>, identity: Option<(&Path, &Path)>) -> Result<ClientConfig, TlsError> {
+    match identity {
+        None => Ok(builder.with_no_client_auth()),
+        Some((certificate, key)) => {
+            builder.with_client_auth_cert(certificates(certificate)?, private_key(key)?).map_err(|error| rejected(certificate, key, error))
+        }
+    }
+}
+
+fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, TlsError> {
+    ca_file.map_or_else(system_roots, roots_of)
 }
 
 /// A TLS server that shows the certificate chain of a PEM file and asks clients for none.

@@ -12,6 +12,7 @@
 mod architecture;
 mod assertions;
 mod audit;
+mod check;
 mod codes;
 mod console;
 mod credentials;

@@ -49,7 +49,7 @@ impl Mosquitto {
     /// The same with more lines in its configuration.
     pub fn start_with(settings: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        write_certificates(directory.path());
+        write_certificates(directory.path(), &["localhost", "127.0.0.1"], (1975, 4096));
         fs::write(directory.path().join("acl"), ACL).unwrap();
         fs::write(directory.path().join("passwords"), "").unwrap();
         let mut broker = Self { directory, port: 0, child: None };
@@ -105,6 +105,12 @@ impl Mosquitto {
     pub fn restart(&mut self) {
         self.stop();
         assert!(self.launch(), "mosquitto does not start again:\n{}", self.log());
+    }
+
+    /// Gives it a certificate for these names and years, of a CA made anew, and starts it again.
+    pub fn renew_certificates(&mut self, names: &[&str], years: (i32, i32)) {
+        write_certificates(self.directory.path(), names, years);
+        self.restart();
     }
 
     /// Kills the broker.
@@ -199,8 +205,8 @@ fn wait_until(mut condition: impl FnMut() -> bool, complaint: impl Fn() -> Strin
     }
 }
 
-/// `ca.crt`, and signed by it `broker.crt` with `broker.key`, and `gateway.crt` with `gateway.key` for the user of [`GATEWAY`].
-fn write_certificates(directory: &Path) {
+/// `ca.crt`, and signed by it for these names and years `broker.crt` with `broker.key`, and `gateway.crt` with `gateway.key` for the user of [`GATEWAY`].
+fn write_certificates(directory: &Path, names: &[&str], (from, to): (i32, i32)) {
     let ca_key = KeyPair::generate().unwrap();
     let mut ca = CertificateParams::default();
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -208,9 +214,10 @@ fn write_certificates(directory: &Path) {
     fs::write(directory.join("ca.crt"), ca.self_signed(&ca_key).unwrap().pem()).unwrap();
 
     let broker_key = KeyPair::generate().unwrap();
-    let mut broker = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    let mut broker = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
     broker.distinguished_name.push(DnType::CommonName, "localhost");
     broker.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    (broker.not_before, broker.not_after) = (rcgen::date_time_ymd(from, 1, 1), rcgen::date_time_ymd(to, 1, 1));
     let issuer = Issuer::new(ca, ca_key);
     let certificate = broker.signed_by(&broker_key, &issuer).unwrap();
     fs::write(directory.join("broker.crt"), certificate.pem()).unwrap();

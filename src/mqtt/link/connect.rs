@@ -29,7 +29,12 @@ pub(super) fn keep_alive(options: &LinkOptions) -> Duration {
 
 /// Host and port, for people.
 pub(super) fn address(options: &LinkOptions) -> String {
-    if options.host.contains(':') { format!("[{}]:{}", options.host, options.port) } else { format!("{}:{}", options.host, options.port) }
+    host_and_port(&options.host, options.port)
+}
+
+/// The same of these.
+pub(super) fn host_and_port(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 /// The options of one connection. They show the password in `Debug`: never log them.

@@ -14,6 +14,7 @@ mod connect;
 mod failure;
 mod outbox;
 mod poller;
+mod probe;
 mod session;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use self::session::{Interrupted, Session};
 use super::Gateway;
 use crate::oauth::Secret;
 
+pub use self::probe::{Probe, ProbeError, ProbeOptions};
 pub use outbox::Message;
 
 /// Longest time that [`Link::stop`] takes.
@@ -163,6 +165,9 @@ impl Supervisor {
                 Ended::Stopped => break,
                 Ended::Failed(failure, uptime) => (failure, uptime),
             };
+            if uptime > Duration::ZERO && matches!(failure, Failure::Closed { .. }) {
+                self.gateway.counters().count_closed();
+            }
             backoff.observe(uptime);
             let wait = backoff.next_wait();
             self.tell_down(&failure, wait);

@@ -57,6 +57,14 @@ pub(in super::super) struct Sealing {
 impl Trail {
     /// Reads the ends of the trail. What is damaged is told, and the trail goes on: `audit verify` says more.
     pub(in super::super) fn load(store: &Store, notes: &Notes) -> Result<Self, RegistryError> {
+        let damaged = |entry| tracing::error!(entry, "the audit trail is damaged there: see `credgate audit verify`");
+        let trail = Self::read(store, damaged)?;
+        trail.publish(notes);
+        Ok(trail)
+    }
+
+    /// The same with whatever is damaged told to `damaged`.
+    pub(in super::super) fn read(store: &Store, mut damaged: impl FnMut(u64)) -> Result<Self, RegistryError> {
         let mut trail = Self::default();
         let mut first = None;
         for record in store.scan(Tree::Audit) {
@@ -73,7 +81,7 @@ impl Trail {
             let is_next = trail.head.seq.checked_add(1) == Some(seq);
             let holds = |sealed: &Sealed| sealed.entry.clone().seal(&trail.head).hash == sealed.hash;
             if !(is_next && sealed.as_ref().is_some_and(holds)) {
-                tracing::error!(entry = seq, "the audit trail is damaged there: see `credgate audit verify`");
+                damaged(seq);
             }
             // The next entry is tied to whatever is there.
             trail.head = sealed.as_ref().map_or_else(|| Link { seq, hash: Hash::default().then(&value) }, Sealed::link);
@@ -86,7 +94,6 @@ impl Trail {
         if let Some(first) = first.filter(|first| trail.anchor.link.seq.checked_add(1) != Some(*first)) {
             trail.anchor = Anchor { link: Link { seq: first.saturating_sub(1), hash: Hash::default() }, statement: None };
         }
-        trail.publish(notes);
         Ok(trail)
     }
 
@@ -128,7 +135,8 @@ impl Trail {
         notes.last_checkpoint.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&self.last_checkpoint);
     }
 
-    fn count(&self) -> u64 {
+    /// How many entries there are.
+    pub(in super::super) fn count(&self) -> u64 {
         self.head.seq.saturating_sub(self.anchor.link.seq)
     }
 

@@ -6,6 +6,7 @@ mod damage;
 mod durability;
 mod enrolments;
 mod format;
+mod inspection;
 mod kill;
 mod measure;
 mod revocations;
