@@ -1,10 +1,13 @@
 //! Metrics and health of a real gateway, as a monitoring system sees them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+#[cfg(feature = "embedded-broker")]
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+#[cfg(feature = "embedded-broker")]
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -45,11 +48,13 @@ fn scrape(address: &str) -> BTreeMap<String, f64> {
 }
 
 /// Names of samples in expressions of PromQL.
+#[cfg(feature = "embedded-broker")]
 fn names(text: &str) -> BTreeSet<String> {
     let word = |rest: &str| rest.chars().take_while(|character| character.is_ascii_alphanumeric() || *character == '_').collect::<String>();
     text.match_indices("credgate_").map(|(at, _)| word(&text[at..])).collect()
 }
 
+#[cfg(feature = "embedded-broker")]
 fn names_of(samples: &BTreeMap<String, f64>) -> BTreeSet<String> {
     samples.keys().map(|sample| sample.split('{').next().unwrap().to_owned()).collect()
 }
