@@ -28,7 +28,7 @@ mod tokens;
 
 pub use administrator::Administrator;
 pub use call::{CallError, call, exchange};
-pub use caller::{Caller, user_name};
+pub use caller::{Caller, advise_stranger, group_id, group_id_among, group_name, user_name};
 pub use changes::{ClientChanges, ClientField, ResourceServerChanges, ResourceServerField, RoleChanges, ScopeChanges};
 pub use command::{Answer, Command, IssuedSecret, NewClient, NewResourceServer, NewRole, NewScope};
 pub use documents::{ClientDocument, ClientKeyDocument, KeyDocument, RotationDocument, SecretDocument};
@@ -43,6 +43,6 @@ pub use queries::{
     ClientCursor, ClientFilter, ClientQuery, ClientSort, ClientSortField, ResourceServerQuery, RoleQuery, ScopeQuery, SortKey,
 };
 pub use socket::ControlSocket;
-pub use socket_file::SocketFile;
+pub use socket_file::{Audience, SocketFile};
 pub use status::{DaemonStatus, LinkStatus, ListenerStatus, Rates};
 pub use tokens::{ClientTokensDocument, RevokedTokenDocument, TokenReference};

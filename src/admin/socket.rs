@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::frame::{self, FrameError};
-use super::{AdminError, AdminErrorCode, Administrator, Answer, Caller, SocketFile, VERSION};
+use super::{AdminError, AdminErrorCode, Administrator, Answer, Audience, Caller, SocketFile, VERSION, advise_stranger};
 
 /// Connections at once; more wait in the listener's queue.
 const MAX_CONNECTIONS: usize = 16;
@@ -27,22 +27,23 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct ControlSocket {
     listener: UnixListener,
     file: SocketFile,
+    group: Option<u32>,
 }
 
 impl ControlSocket {
-    /// Listens at `path`.
+    /// Listens at `path`: for root, the daemon's own user, and members of that group.
     ///
     /// # Errors
     /// As [`SocketFile::bind`]. Every message names the path.
-    pub fn bind(path: &Path) -> io::Result<Self> {
-        let (listener, file) =
-            SocketFile::bind(path).map_err(|error| io::Error::new(error.kind(), format!("control socket {}: {error}", path.display())))?;
-        Ok(Self { listener, file })
+    pub fn bind(path: &Path, group: Option<u32>) -> io::Result<Self> {
+        let (listener, file) = SocketFile::bind(path, group.map_or(Audience::Owner, Audience::Group))
+            .map_err(|error| io::Error::new(error.kind(), format!("control socket {}: {error}", path.display())))?;
+        Ok(Self { listener, file, group })
     }
 
     /// Serves commands until `shutdown` becomes true or its sender is gone.
     pub async fn serve(self, administrator: Arc<Administrator>, mut shutdown: watch::Receiver<bool>) {
-        let Self { listener, file } = self;
+        let Self { listener, file, group } = self;
         let listener = match tokio::net::UnixListener::from_std(listener) {
             Ok(listener) => listener,
             Err(error) => {
@@ -59,11 +60,13 @@ impl ControlSocket {
                 match listener.accept().await {
                     Ok((stream, _)) => {
                         let administrator = administrator.clone();
+                        let peer = stream.peer_cred().map(|peer| {
+                            let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
+                            let has_group = group.is_some_and(|group| peer.gid() == group || file.is_closed_to_all_but(group));
+                            Peer { caller: Caller { uid: peer.uid(), pid }, has_group }
+                        });
                         connections.spawn(async move {
-                            let peer = stream.peer_cred();
-                            let pid = |pid: i32| u32::try_from(pid).ok();
-                            let peer = peer.map(|peer| Caller { uid: peer.uid(), pid: peer.pid().and_then(pid) });
-                            serve_connection(stream, peer, administrator, PEER_TIMEOUT).await;
+                            serve_connection(stream, peer, group, administrator, PEER_TIMEOUT).await;
                             drop(permit);
                         });
                     }
@@ -84,27 +87,37 @@ impl ControlSocket {
     }
 }
 
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy)]
+struct Peer {
+    caller: Caller,
+    /// Whether it has the group whose members may administer the gateway. Its effective group is told with its user; the groups beside that are
+    /// told by nobody without a race, but the system lets nobody without the group connect as long as the file is as it was made.
+    has_group: bool,
+}
+
 /// Serves the one exchange of a connection.
 async fn serve_connection(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    peer: io::Result<Caller>,
+    peer: io::Result<Peer>,
+    group: Option<u32>,
     administrator: Arc<Administrator>,
     patience: Duration,
 ) {
     let outcome = match peer {
-        Ok(caller) if is_permitted(caller, Caller::this_process()) => {
+        Ok(peer) if is_permitted(peer, Caller::this_process()) => {
             let received = timeout(patience, frame::read(&mut stream)).await;
             match received {
                 Ok(Ok(None)) => return,
-                Ok(Ok(Some(json))) => execute(&json, caller, administrator).await,
+                Ok(Ok(Some(json))) => execute(&json, peer.caller, administrator).await,
                 Ok(Err(error)) => Err(not_understood(&error)),
                 Err(_) => Err(AdminError::new(AdminErrorCode::InvalidRequest, "the command did not arrive in time")),
             }
         }
-        Ok(caller) => {
+        Ok(Peer { caller, .. }) => {
             tracing::warn!(uid = caller.uid, outcome = AdminErrorCode::NotPermitted.as_str(), "operator's command");
             administrator.not_permitted(caller);
-            Err(not_permitted(caller))
+            Err(not_permitted(caller, group))
         }
         Err(error) => Err(AdminError::new(AdminErrorCode::NotPermitted, format!("the user of the connection cannot be told: {error}"))),
     };
@@ -123,14 +136,16 @@ async fn execute(json: &[u8], caller: Caller, administrator: Arc<Administrator>)
     executed.unwrap_or_else(|_| Err(AdminError::new(AdminErrorCode::Internal, "the command failed in an unforeseen way; see the log")))
 }
 
-/// Root and the daemon's own user administer it.
-fn is_permitted(peer: Caller, own: Caller) -> bool {
-    peer.uid == 0 || peer.uid == own.uid
+/// Root, the daemon's own user and members of the group administer it.
+fn is_permitted(peer: Peer, own: Caller) -> bool {
+    peer.caller.uid == 0 || peer.caller.uid == own.uid || peer.has_group
 }
 
-fn not_permitted(caller: Caller) -> AdminError {
-    AdminError::new(AdminErrorCode::NotPermitted, format!("the user with id {} may not administer this gateway", caller.uid))
-        .with_advice("run the command as root or as the gateway's own user, for example with sudo")
+fn not_permitted(caller: Caller, group: Option<u32>) -> AdminError {
+    let name = caller.user_name();
+    let told = name.as_ref().map_or_else(|| format!("the user with id {}", caller.uid), |name| format!("the user {name}"));
+    AdminError::new(AdminErrorCode::NotPermitted, format!("{told} may not administer this gateway"))
+        .with_advice(advise_stranger(name.as_deref(), group))
 }
 
 fn not_understood(error: &FrameError) -> AdminError {
@@ -158,6 +173,14 @@ mod tests {
     use super::super::{CallError, Command, NewClient, call};
     use super::*;
 
+    fn peer(uid: u32) -> Peer {
+        Peer { caller: Caller::of_user(uid), has_group: false }
+    }
+
+    fn own_group() -> u32 {
+        rustix::process::getegid().as_raw()
+    }
+
     struct Running {
         bench: Bench,
         path: PathBuf,
@@ -169,7 +192,7 @@ mod tests {
         let bench = bench();
         let path = bench.directory.path().join("run/control.sock");
         let (stop, shutdown) = watch::channel(false);
-        let task = tokio::spawn(ControlSocket::bind(&path).unwrap().serve(bench.administrator.clone(), shutdown));
+        let task = tokio::spawn(ControlSocket::bind(&path, Some(own_group())).unwrap().serve(bench.administrator.clone(), shutdown));
         Running { bench, path, stop, task }
     }
 
@@ -228,10 +251,11 @@ mod tests {
     #[tokio::test]
     async fn a_silent_peer_is_sent_away() {
         let bench = bench();
-        let (mut peer, served) = tokio::io::duplex(64 * 1_024);
-        tokio::spawn(serve_connection(served, Ok(Caller::this_process()), bench.administrator, Duration::from_millis(20)));
-        peer.write_all(b"\0\0").await.unwrap();
-        let json = frame::read(&mut peer).await.unwrap().unwrap();
+        let (mut silent, served) = tokio::io::duplex(64 * 1_024);
+        let own = Ok(peer(Caller::this_process().uid));
+        tokio::spawn(serve_connection(served, own, None, bench.administrator, Duration::from_millis(20)));
+        silent.write_all(b"\0\0").await.unwrap();
+        let json = frame::read(&mut silent).await.unwrap().unwrap();
         let refused = frame::decode_outcome(&json).unwrap().unwrap_err();
         assert_eq!(refused.message, "the command did not arrive in time");
     }
@@ -239,11 +263,11 @@ mod tests {
     #[tokio::test]
     async fn deny_another_user() {
         let bench = bench();
-        let stranger = Caller::of_user(Caller::this_process().uid.wrapping_add(12_345));
+        let stranger = peer(Caller::this_process().uid.wrapping_add(12_345));
         let (mut peer, served) = tokio::io::duplex(64 * 1_024);
         let command = frame::encode_command(&Command::ClientAdd(NewClient::default())).unwrap();
         frame::write(&mut peer, &command).await.unwrap();
-        serve_connection(served, Ok(stranger), bench.administrator.clone(), PEER_TIMEOUT).await;
+        serve_connection(served, Ok(stranger), None, bench.administrator.clone(), PEER_TIMEOUT).await;
         let json = frame::read(&mut peer).await.unwrap().unwrap();
         assert_eq!(frame::decode_outcome(&json).unwrap().unwrap_err().code, AdminErrorCode::NotPermitted);
         let Answer::Status(status) = bench.administrator.execute(Command::Status).unwrap() else { panic!("not a status") };
@@ -251,15 +275,35 @@ mod tests {
     }
 
     #[test]
-    fn root_and_the_own_user_are_permitted() {
-        let (root, own, other) = (Caller::of_user(0), Caller::of_user(990), Caller::of_user(1_000));
-        assert!(is_permitted(root, own) && is_permitted(own, own) && !is_permitted(other, own) && !is_permitted(own, root));
+    fn root_the_own_user_and_members_of_the_group_are_permitted() {
+        let (root, own, other) = (peer(0), peer(990), peer(1_000));
+        let permitted = |peer| is_permitted(peer, own.caller);
+        assert!(permitted(root) && permitted(own) && !permitted(other) && permitted(Peer { has_group: true, ..other }));
+        assert!(!is_permitted(own, root.caller));
+    }
+
+    #[tokio::test]
+    async fn the_file_vouches_for_the_group_while_it_is_as_it_was_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("control.sock");
+        let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let (_listener, file) = SocketFile::bind(&path, Audience::Group(own_group())).unwrap();
+        assert!(file.is_closed_to_all_but(own_group()) && !file.is_closed_to_all_but(own_group() + 1));
+        mode(0o666);
+        assert!(!file.is_closed_to_all_but(own_group()));
+        mode(0o660);
+        std::fs::rename(&path, directory.path().join("away")).unwrap();
+        let (_other, _file) = SocketFile::bind(&path, Audience::Group(own_group())).unwrap();
+        assert!(!file.is_closed_to_all_but(own_group()), "another file");
+        let alone = directory.path().join("alone.sock");
+        let (_listener, _file) = SocketFile::bind(&alone, Audience::Owner).unwrap();
+        assert_eq!(std::fs::metadata(&alone).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[tokio::test]
     async fn a_stale_socket_is_replaced_and_a_live_one_refused() {
         let running = start();
-        let refused = ControlSocket::bind(&running.path).map(|_| ()).unwrap_err();
+        let refused = ControlSocket::bind(&running.path, None).map(|_| ()).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::AddrInUse);
         assert!(refused.to_string().contains("another credgate is running") && refused.to_string().contains("control.sock"));
 
@@ -267,12 +311,12 @@ mod tests {
         drop(UnixListener::bind(&stale).unwrap());
         assert!(matches!(ask(&stale, Command::Status).await, Err(CallError::NotRunning { .. })));
         let (_stop, shutdown) = watch::channel(false);
-        tokio::spawn(ControlSocket::bind(&stale).unwrap().serve(running.bench.administrator.clone(), shutdown));
+        tokio::spawn(ControlSocket::bind(&stale, None).unwrap().serve(running.bench.administrator.clone(), shutdown));
         assert!(ask(&stale, Command::Status).await.is_ok());
 
         let file = running.bench.directory.path().join("file");
         std::fs::write(&file, "precious").unwrap();
-        assert_eq!(ControlSocket::bind(&file).map(|_| ()).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!(ControlSocket::bind(&file, None).map(|_| ()).unwrap_err().kind(), ErrorKind::AlreadyExists);
         assert_eq!(std::fs::read(&file).unwrap(), b"precious");
     }
 
@@ -290,9 +334,9 @@ mod tests {
     async fn the_file_of_a_successor_is_left_alone() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("control.sock");
-        let first = ControlSocket::bind(&path).unwrap();
+        let first = ControlSocket::bind(&path, None).unwrap();
         std::fs::remove_file(&path).unwrap();
-        let _second = ControlSocket::bind(&path).unwrap();
+        let _second = ControlSocket::bind(&path, None).unwrap();
         drop(first);
         assert!(path.exists());
     }

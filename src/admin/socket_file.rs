@@ -1,9 +1,25 @@
 //! The file of a unix socket: made with care, and gone with the daemon.
 
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 128;
+
+/// Who may connect to a unix socket besides root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// The daemon's own user: mode 0600.
+    Owner,
+    /// Members of the daemon's own group, too: mode 0660.
+    OwnGroup,
+    /// Members of the group with this id, too: mode 0660.
+    Group(u32),
+}
 
 /// A unix socket's file; removed when dropped, unless another daemon has put its own there.
 #[derive(Debug)]
@@ -13,27 +29,59 @@ pub struct SocketFile {
 }
 
 impl SocketFile {
-    /// Listens at `path`, with mode 0660, without blocking. Makes the last directory of it if need be (0750) and replaces the socket of a daemon
-    /// that is gone.
+    /// Listens at `path`, without blocking, for that audience and never for anybody else. Makes the last directory of it if need be (0750, of the
+    /// same group) and replaces the socket of a daemon that is gone.
     ///
     /// # Errors
-    /// [`ErrorKind::AddrInUse`] if a daemon listens there, [`ErrorKind::AlreadyExists`] if the path is no socket, and what the system reports.
-    pub fn bind(path: &Path) -> io::Result<(UnixListener, Self)> {
+    /// [`ErrorKind::AddrInUse`] if a daemon listens there, [`ErrorKind::AlreadyExists`] if the path is no socket, and what the system reports:
+    /// [`ErrorKind::PermissionDenied`] if this process may not give the file to the group.
+    pub fn bind(path: &Path, audience: Audience) -> io::Result<(UnixListener, Self)> {
         if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty() && !directory.exists()) {
             std::fs::DirBuilder::new().mode(0o750).create(directory)?;
+            audience.take(directory)?;
         }
         remove_stale(path)?;
-        let listener = UnixListener::bind(path)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
-        listener.set_nonblocking(true)?;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        bind(&socket, &SocketAddrUnix::new(path)?)?;
         let metadata = std::fs::symlink_metadata(path)?;
-        Ok((listener, Self { path: path.to_path_buf(), identity: (metadata.dev(), metadata.ino()) }))
+        let file = Self { path: path.to_path_buf(), identity: (metadata.dev(), metadata.ino()) };
+        audience.take(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(audience.mode()))?;
+        // Only now can anybody connect.
+        listen(&socket, BACKLOG)?;
+        let listener = UnixListener::from(socket);
+        listener.set_nonblocking(true)?;
+        Ok((listener, file))
+    }
+
+    /// Whether the file is as it was made for members of that group: then the system lets nobody connect but them, its owner and root.
+    #[must_use]
+    pub fn is_closed_to_all_but(&self, group: u32) -> bool {
+        std::fs::symlink_metadata(&self.path)
+            .is_ok_and(|found| (found.dev(), found.ino()) == self.identity && found.gid() == group && found.mode() & 0o007 == 0)
     }
 
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+impl Audience {
+    const fn mode(self) -> u32 {
+        match self {
+            Self::Owner => 0o600,
+            Self::OwnGroup | Self::Group(_) => 0o660,
+        }
+    }
+
+    /// Gives a file to the group, if it is another than the daemon's.
+    fn take(self, path: &Path) -> io::Result<()> {
+        match self {
+            Self::Group(group) => chown(path, None, Some(group)),
+            Self::Owner | Self::OwnGroup => Ok(()),
+        }
     }
 }
 

@@ -6,7 +6,8 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use super::{Finding, Findings, World};
-use crate::config::read_private;
+use crate::admin::group_id_among;
+use crate::config::{DEFAULT_CONTROL_GROUP, read_private};
 
 /// Files that are looked at in one directory.
 const MAX_FILES: usize = 10_000;
@@ -144,8 +145,40 @@ pub(super) fn control_socket(world: &World<'_>) -> Findings {
             let what = format!("{shown} has mode {:04o}: every user may knock", found.mode() & 0o7777);
             Err(Finding::error(what, format!("chmod 660 {shown}")))
         }
-        Ok(found) => Ok(vec![Finding::ok(format!("{shown} has mode {:04o}", found.mode() & 0o7777))]),
+        Ok(found) => group_access(world, socket, &found),
     }
+}
+
+/// Whether the group that the configuration names can use the socket.
+fn group_access(world: &World<'_>, socket: &Path, found: &Metadata) -> Findings {
+    let (shown, name) = (socket.display(), &world.config()?.file.control_group);
+    let mode = found.mode() & 0o7777;
+    let alone = || Ok(vec![Finding::ok(format!("{shown} has mode {mode:04o}: it is for root and the gateway's own user"))]);
+    let Some(group) = group_id_among(&world.host().read("etc/group").unwrap_or_default(), name) else {
+        return match name.as_str() {
+            "" | DEFAULT_CONTROL_GROUP => alone(),
+            _ => Err(Finding::error(
+                format!("this host has no group {name}, which control-group names: the gateway will not start"),
+                format!("groupadd --system {name}; or correct control-group"),
+            )),
+        };
+    };
+    if found.gid() != group || mode & 0o060 != 0o060 {
+        let what =
+            format!("members of the group {name} cannot use the commands: {shown} has mode {mode:04o} and the group {}", found.gid());
+        let advice =
+            format!("run the gateway as a member of {name} (SupplementaryGroups={name} in its unit) and restart it; or set control-group");
+        return Err(Finding::warning(what, advice));
+    }
+    if let Some(parent) = socket.parent().filter(|parent| !parent.as_os_str().is_empty())
+        && let Ok(directory) = fs::metadata(parent)
+        && directory.mode() & (if directory.gid() == group { 0o010 } else { 0o001 }) == 0
+    {
+        let parent = parent.display();
+        let what = format!("members of the group {name} cannot use the commands: {parent} has mode {:04o}", directory.mode() & 0o7777);
+        return Err(Finding::warning(what, format!("chgrp {name} {parent}; chmod g+x {parent}")));
+    }
+    Ok(vec![Finding::ok(format!("{shown} has mode {mode:04o}: it is for root, the gateway's own user and the group {name}"))])
 }
 
 fn metadata(path: &Path) -> Result<Metadata, Finding> {

@@ -175,7 +175,7 @@ pub(super) mod tests {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (_stop, shutdown) = tokio::sync::watch::channel(false);
         let _entered = runtime.enter();
-        runtime.spawn(ControlSocket::bind(&socket).unwrap().serve(administrator.clone(), shutdown));
+        runtime.spawn(ControlSocket::bind(&socket, None).unwrap().serve(administrator.clone(), shutdown));
         assert!(matches!(gateway.execute(Command::ClientAdd(NewClient::default())).unwrap(), Answer::ClientAdded { .. }));
         let Answer::Status(status) = administrator.execute(Command::Status).unwrap() else { panic!("not a status") };
         assert_eq!(status.clients, 1);

@@ -2,10 +2,12 @@
 
 use std::error::Error;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::Exit;
-use crate::admin::{AdminError, CallError};
+use crate::admin::{AdminError, CallError, Caller, advise_stranger};
 use crate::config::ConfigError;
 use crate::daemon::DaemonError;
 use crate::registry::RegistryError;
@@ -128,7 +130,9 @@ impl From<CallError> for CliError {
     fn from(error: CallError) -> Self {
         let told = Self::new((&error).into(), error.code(), error.to_string()).because_of(error.source());
         match error {
-            CallError::NotPermitted { .. } => told.with_help("run the command as root or as the gateway's own user, for example with sudo"),
+            CallError::NotPermitted { path, .. } => {
+                told.with_help(advise_stranger(Caller::this_process().user_name().as_deref(), group_that_may_use(&path)))
+            }
             CallError::NoAnswer { .. } | CallError::TimedOut { .. } => {
                 told.with_help("see the gateway's log (journalctl -u credgate); whether the command was executed is not known")
             }
@@ -173,13 +177,21 @@ impl From<DaemonError> for CliError {
             ),
             DaemonError::Tls(error) => error.into(),
             DaemonError::Listen { .. } => told.with_help("set embedded-broker.listen to addresses of this host that are free"),
-            DaemonError::ControlSocket { .. } => {
-                told.with_help("set control-socket to a path in a directory that the gateway's user may write to")
-            }
+            DaemonError::ControlSocket { .. } => told.with_help(
+                "set control-socket to a path in a directory that the gateway's user may write to, and control-group to a group that it is a member of",
+            ),
+            DaemonError::ControlGroup { .. } => Self { exit: Exit::Config, ..told }
+                .with_help("make it with `groupadd --system`, name another, or leave control-group empty"),
             DaemonError::Http(_) => told.with_help("set http.listen to addresses of this host that are free, or leave it empty"),
             DaemonError::Password(_) | DaemonError::Runtime(_) => told,
         }
     }
+}
+
+/// The group to which a control socket is open that this user may not use, or the directory that it is in.
+fn group_that_may_use(socket: &Path) -> Option<u32> {
+    let open_to_group = |path: &Path, bit| std::fs::metadata(path).ok().map(|found| (found.mode() & bit != 0).then(|| found.gid()));
+    open_to_group(socket, 0o020).or_else(|| open_to_group(socket.parent()?, 0o010)).flatten()
 }
 
 /// The gateway answered something else than what was asked.

@@ -40,21 +40,65 @@ pub enum Exit {
 }
 
 /// The end of `--help`.
-pub(super) const HELP: &str = "\
-Exit codes:
-   0  done                                   69  the gateway or broker does not answer
-   1  check: there are warnings              70  error in the program
-   2  check: there are errors                73  a file cannot be created
-   3  status: the gateway does not run       74  reading or writing failed
-   4  explain: the request would be refused  75  failed for now, try again
-  64  the command line is wrong              77  no permission
-  65  a name or value is refused             78  the configuration is wrong
-  66  a file is not there
-
-Commands on clients, resource servers, scopes, enrolments and keys go to the running gateway through its control socket; if none runs they work
-on its registry directly.";
+pub(super) fn help() -> String {
+    let half = Exit::ALL.len().div_ceil(2);
+    let (left, right) = Exit::ALL.split_at(half);
+    let mut text = "Exit codes:\n".to_owned();
+    for (index, exit) in left.iter().enumerate() {
+        let line = format!("  {:>2}  {:<36}", exit.code(), exit.meaning());
+        let beside = right.get(index).map(|exit| format!("  {:>2}  {}", exit.code(), exit.meaning())).unwrap_or_default();
+        text.push_str(format!("{line}{beside}").trim_end());
+        text.push('\n');
+    }
+    text.push_str(
+        "\nCommands on clients, resource servers, scopes, enrolments and keys go to the running gateway through its control socket; if none runs they \
+         work\non its registry directly.",
+    );
+    text
+}
 
 impl Exit {
+    /// Every one, by its number.
+    pub const ALL: [Self; 15] = [
+        Self::Ok,
+        Self::Warnings,
+        Self::Errors,
+        Self::NotRunning,
+        Self::Refused,
+        Self::Usage,
+        Self::Data,
+        Self::NoInput,
+        Self::Unavailable,
+        Self::Software,
+        Self::CannotCreate,
+        Self::Io,
+        Self::Temporary,
+        Self::Permission,
+        Self::Config,
+    ];
+
+    /// What it means, for people.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Ok => "done",
+            Self::Warnings => "check: there are warnings",
+            Self::Errors => "check: there are errors",
+            Self::NotRunning => "status: the gateway does not run",
+            Self::Refused => "explain: the request would be refused",
+            Self::Usage => "the command line is wrong",
+            Self::Data => "a name or value is refused",
+            Self::NoInput => "a file is not there",
+            Self::Unavailable => "the gateway or broker does not answer",
+            Self::Software => "error in the program",
+            Self::CannotCreate => "a file cannot be created",
+            Self::Io => "reading or writing failed",
+            Self::Temporary => "failed for now, try again",
+            Self::Permission => "no permission",
+            Self::Config => "the configuration is wrong",
+        }
+    }
+
     /// The number.
     #[must_use]
     pub const fn code(self) -> u8 {
@@ -96,33 +140,17 @@ impl From<&CallError> for Exit {
 mod tests {
     use super::*;
 
-    const ALL: [Exit; 15] = [
-        Exit::Ok,
-        Exit::Warnings,
-        Exit::Errors,
-        Exit::NotRunning,
-        Exit::Refused,
-        Exit::Usage,
-        Exit::Data,
-        Exit::NoInput,
-        Exit::Unavailable,
-        Exit::Software,
-        Exit::CannotCreate,
-        Exit::Io,
-        Exit::Temporary,
-        Exit::Permission,
-        Exit::Config,
-    ];
-
     #[test]
     fn codes_are_those_of_sysexits() {
-        assert_eq!(ALL.map(Exit::code), [0, 1, 2, 3, 4, 64, 65, 66, 69, 70, 73, 74, 75, 77, 78]);
+        assert_eq!(Exit::ALL.map(Exit::code), [0, 1, 2, 3, 4, 64, 65, 66, 69, 70, 73, 74, 75, 77, 78]);
     }
 
     #[test]
     fn help_tells_every_code() {
-        for exit in ALL {
-            assert!(HELP.split_whitespace().any(|word| word == exit.code().to_string()), "{exit:?}");
+        let help = help();
+        assert!(help.lines().all(|line| line.len() <= 150), "{help}");
+        for exit in Exit::ALL {
+            assert!(help.split_whitespace().any(|word| word == exit.code().to_string()), "{exit:?}");
         }
     }
 }

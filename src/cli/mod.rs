@@ -51,7 +51,7 @@ use output::Output;
 
 /// Credential gateway for IoT devices: OAuth 2.0 client credentials over MQTT, tokens checked offline
 #[derive(Debug, Parser)]
-#[command(name = "credgate", version, after_help = exit::HELP)]
+#[command(name = "credgate", version, after_help = exit::help())]
 pub struct Args {
     #[command(flatten)]
     global: Global,

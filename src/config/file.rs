@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::http::HttpSection;
 use crate::clients::Retire;
 
+/// The group that may use the control socket where it is known.
+pub const DEFAULT_CONTROL_GROUP: &str = "credgate";
+
 /// The configuration, as written. Times are seconds and sizes bytes unless a setting says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -18,6 +21,8 @@ pub struct ConfigFile {
     pub state_directory: PathBuf,
     /// The control socket of the operator's commands.
     pub control_socket: PathBuf,
+    /// The group whose members may use that, by name or number; empty for none. If the default is no group of this host, there is none.
+    pub control_group: String,
     /// First levels of every topic; must not begin with `$` or hold wildcards.
     pub topic_prefix: String,
     /// Bytes of the largest request that is parsed.
@@ -50,6 +55,7 @@ impl Default for ConfigFile {
             issuer: "https://credgate.local".into(),
             state_directory: "/var/lib/credgate".into(),
             control_socket: "/run/credgate/control.sock".into(),
+            control_group: DEFAULT_CONTROL_GROUP.into(),
             topic_prefix: "oauth2/v1".into(),
             max_payload: 8_192,
             token: TokenSection::default(),

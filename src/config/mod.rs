@@ -21,8 +21,8 @@ use validate::Validator;
 
 pub use error::{ConfigError, Origin, Problem};
 pub use file::{
-    AuditSection, BrokerSection, CheckSection, ConfigFile, EmbeddedBrokerSection, KeysSection, LogFormat, LogSection, RegistrySection,
-    TokenSection,
+    AuditSection, BrokerSection, CheckSection, ConfigFile, DEFAULT_CONTROL_GROUP, EmbeddedBrokerSection, KeysSection, LogFormat,
+    LogSection, RegistrySection, TokenSection,
 };
 pub use http::{HttpAddress, HttpSection};
 pub use private_file::{PrivateFileError, read_private};

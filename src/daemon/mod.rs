@@ -11,6 +11,7 @@ mod source;
 mod usage;
 mod vitals;
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -20,11 +21,11 @@ use tokio::task::{JoinHandle, JoinSet};
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
-use crate::admin::{Administrator, ControlSocket, Serving};
+use crate::admin::{Administrator, ControlSocket, Serving, group_id};
 use crate::audit::AuditLog;
 use crate::clients::{Assertions, Channel};
 use crate::clock::UnixTime;
-use crate::config::{Config, PrivateFileError};
+use crate::config::{Config, DEFAULT_CONTROL_GROUP, PrivateFileError};
 use crate::endpoint::Engine;
 #[cfg(feature = "http")]
 use crate::http::{Listeners, Pages};
@@ -70,6 +71,12 @@ pub enum DaemonError {
         /// Why.
         source: std::io::Error,
     },
+    /// The group of the control socket is unknown.
+    #[error("control-group: this host has no group {name}")]
+    ControlGroup {
+        /// As it is configured.
+        name: String,
+    },
     /// Metrics and health cannot be served where they are to be.
     #[error("http.listen cannot be used")]
     Http(#[source] std::io::Error),
@@ -90,6 +97,7 @@ impl DaemonError {
             Self::Tls(error) => error.code(),
             Self::Listen { .. } => "listen",
             Self::ControlSocket { .. } => "control_socket",
+            Self::ControlGroup { .. } => "control_group",
             Self::Http(_) => "http_listen",
             Self::Password(_) => "password_file",
             Self::Runtime(_) => "runtime",
@@ -192,8 +200,7 @@ impl Daemon {
             links.set_broker(link);
         }
 
-        let path = config.file.control_socket.clone();
-        let socket = ControlSocket::bind(&path).map_err(|source| DaemonError::ControlSocket { path, source })?;
+        let socket = control_socket(&config)?;
         #[cfg(feature = "http")]
         let listeners = Listeners::bind(&config.file.http.listen).await.map_err(DaemonError::Http)?;
         #[cfg(feature = "http")]
@@ -301,6 +308,25 @@ fn assertions(config: &Config) -> Result<Assertions, DaemonError> {
 fn gateway(engine: &Arc<Engine>, registry: &Arc<Registry>, config: &Config, channel: Channel, link: LinkKind) -> Arc<Gateway> {
     let clock: ClockSource = Arc::new(|| UnixTime::from(SystemTime::now()));
     Arc::new(Gateway::new(engine.clone(), config.topics().clone(), channel, link, clock).audited_by(registry.clone()))
+}
+
+/// The control socket, for the group that the configuration names. A group that nobody asked for by name must not keep the gateway from starting.
+fn control_socket(config: &Config) -> Result<ControlSocket, DaemonError> {
+    let (path, name) = (&config.file.control_socket, &config.file.control_group);
+    let failed = |source| DaemonError::ControlSocket { path: path.clone(), source };
+    let is_default = name == DEFAULT_CONTROL_GROUP;
+    let group = match group_id(name) {
+        None if !is_default && !name.is_empty() => return Err(DaemonError::ControlGroup { name: name.clone() }),
+        group => group,
+    };
+    match ControlSocket::bind(path, group) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied && group.is_some() && is_default => {
+            let socket = ControlSocket::bind(path, None).map_err(failed)?;
+            warn!(group = name, "the control socket cannot be given to the group: only root and the gateway's own user may use it");
+            Ok(socket)
+        }
+        bound => bound.map_err(failed),
+    }
 }
 
 #[cfg(feature = "embedded-broker")]

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
-use crate::admin::SocketFile;
+use crate::admin::{self, SocketFile};
 use crate::config::HttpAddress;
 use head::{Fault, Head};
 use response::Response;
@@ -99,7 +99,7 @@ impl Listeners {
 }
 
 fn bind_unix(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
-    let (listener, file) = SocketFile::bind(path)?;
+    let (listener, file) = SocketFile::bind(path, admin::Audience::OwnGroup)?;
     Ok((UnixListener::from_std(listener)?, file))
 }
 

@@ -25,7 +25,9 @@ mod embedded;
 mod enrolment;
 mod explain;
 mod first_steps;
+mod generated;
 mod golden;
+mod group;
 #[cfg(feature = "http")]
 mod http;
 mod link;

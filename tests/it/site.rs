@@ -99,8 +99,10 @@ impl Site {
         let password = path.join("broker.password");
         fs::write(&password, format!("{}\n", GATEWAY.1)).unwrap();
         restrict(&password);
+        // Whatever groups this host has, a directory of tests is for nobody else.
+        let group = if settings.contains("control-group") { "" } else { "control-group = \"\"\n" };
         let config = format!(
-            "state-directory = \"{state}\"\ncontrol-socket = \"{socket}\"\n{settings}\n{sections}",
+            "state-directory = \"{state}\"\ncontrol-socket = \"{socket}\"\n{group}{settings}\n{sections}",
             state = path.join("state").display(),
             socket = path.join("control.sock").display(),
             sections = sections.replace("PASSWORD", password.to_str().unwrap()),
