@@ -1923,7 +1923,7 @@ _credgate() {
             return 0
             ;;
         credgate__subcmd__init)
-            opts="-h --name --output --config --control-socket --help"
+            opts="-h --name --quiet --output --config --control-socket --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

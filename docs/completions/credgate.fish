@@ -56,6 +56,7 @@ complete -c credgate -n "__fish_credgate_using_subcommand init" -l output -d 'Wh
 json\t'For programs'"
 complete -c credgate -n "__fish_credgate_using_subcommand init" -l config -d 'Configuration file [default: /etc/credgate/credgate.toml if it exists]' -r -F
 complete -c credgate -n "__fish_credgate_using_subcommand init" -l control-socket -d 'Control socket of the gateway [default: as configured]' -r -F
+complete -c credgate -n "__fish_credgate_using_subcommand init" -l quiet -d 'Say nothing unless something was made: for systemd, which runs this before each start'
 complete -c credgate -n "__fish_credgate_using_subcommand init" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c credgate -n "__fish_credgate_using_subcommand demo" -l state-directory -d 'Directory for the demo\'s state, new or empty; it is kept [default: a temporary one, removed at the end]' -r -F
 complete -c credgate -n "__fish_credgate_using_subcommand demo" -l listen -d 'Address of the embedded broker [default: 127.0.0.1:8883, or a free port if that is taken]' -r

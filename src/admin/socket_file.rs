@@ -76,11 +76,11 @@ impl Audience {
         }
     }
 
-    /// Gives a file to the group, if it is another than the daemon's.
+    /// Gives a file to the group, if it is of another. A hardened unit may not even ask for what is so already.
     fn take(self, path: &Path) -> io::Result<()> {
         match self {
-            Self::Group(group) => chown(path, None, Some(group)),
-            Self::Owner | Self::OwnGroup => Ok(()),
+            Self::Group(group) if std::fs::symlink_metadata(path)?.gid() != group => chown(path, None, Some(group)),
+            Self::Group(_) | Self::Owner | Self::OwnGroup => Ok(()),
         }
     }
 }

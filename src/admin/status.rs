@@ -49,6 +49,33 @@ pub struct DaemonStatus {
     pub keys: Vec<KeyDocument>,
 }
 
+impl DaemonStatus {
+    /// By which links devices are served, for people. One is enough; what is wrong with the other is told as well.
+    ///
+    /// # Errors
+    /// Why they are not served.
+    pub fn serving(&self) -> Result<String, String> {
+        let embedded = self.embedded_broker.as_ref().map(|listener| match listener.serving {
+            true => Ok(format!("the embedded broker on {}", listener.addresses.join(", "))),
+            false => Err("the embedded broker takes no connections".to_owned()),
+        });
+        let broker = self.broker.as_ref().map(|link| match (link.state.as_str(), &link.reason) {
+            ("up", _) => Ok(format!("the link to {}", link.url)),
+            (state, Some(reason)) => Err(format!("the link to {} is {state}: {reason}", link.url)),
+            (state, None) => Err(format!("the link to {} is {state}", link.url)),
+        });
+        let links: Vec<Result<String, String>> = embedded.into_iter().chain(broker).collect();
+        let faults = links.iter().filter_map(|link| link.as_ref().err().map(String::as_str)).collect::<Vec<_>>().join("; ");
+        let ways = links.iter().filter_map(|link| link.as_ref().ok().map(String::as_str)).collect::<Vec<_>>().join(" and ");
+        match (ways.is_empty(), faults.is_empty()) {
+            (false, true) => Ok(ways),
+            (false, false) => Ok(format!("{ways}; {faults}")),
+            (true, false) => Err(faults),
+            (true, true) => Err("there is no link to any broker".into()),
+        }
+    }
+}
+
 /// The link to a broker.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkStatus {
@@ -92,4 +119,41 @@ pub struct Rates {
     pub refusals: f64,
     /// Tokens a second.
     pub tokens: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(state: &str, reason: Option<&str>) -> Option<LinkStatus> {
+        Some(LinkStatus { url: "mqtts://b".into(), state: state.into(), reason: reason.map(str::to_owned), ..LinkStatus::default() })
+    }
+
+    fn listener(serving: bool) -> Option<ListenerStatus> {
+        Some(ListenerStatus { serving, addresses: vec!["[::]:8883".into()], ..ListenerStatus::default() })
+    }
+
+    #[test]
+    fn one_link_that_serves_is_enough() {
+        let of = |broker, embedded_broker| DaemonStatus { broker, embedded_broker, ..DaemonStatus::default() }.serving().unwrap();
+        assert_eq!(of(link("up", None), None), "the link to mqtts://b");
+        assert_eq!(of(None, listener(true)), "the embedded broker on [::]:8883");
+        assert_eq!(of(link("up", None), listener(true)), "the embedded broker on [::]:8883 and the link to mqtts://b");
+        assert_eq!(
+            of(link("down", Some("refused")), listener(true)),
+            "the embedded broker on [::]:8883; the link to mqtts://b is down: refused"
+        );
+        assert_eq!(of(link("up", None), listener(false)), "the link to mqtts://b; the embedded broker takes no connections");
+    }
+
+    #[test]
+    fn deny_without_a_link_that_serves() {
+        let of = |broker, embedded_broker| DaemonStatus { broker, embedded_broker, ..DaemonStatus::default() }.serving().unwrap_err();
+        assert_eq!(of(None, None), "there is no link to any broker");
+        assert_eq!(of(link("connecting", None), None), "the link to mqtts://b is connecting");
+        assert_eq!(
+            of(link("down", Some("refused")), listener(false)),
+            "the embedded broker takes no connections; the link to mqtts://b is down: refused"
+        );
+    }
 }

@@ -102,6 +102,8 @@ fn exit_of(error: &(dyn Error + 'static)) -> Option<Exit> {
         }
         module = module.or(match error.downcast_ref::<RegistryError>() {
             Some(RegistryError::Locked { .. }) => Some(Exit::Temporary),
+            // Another attempt would change nothing, and the systemd unit makes none after this code.
+            Some(RegistryError::NewerVersion { .. }) => Some(Exit::Config),
             Some(_) => Some(Exit::Io),
             None if error.is::<ConfigError>() || error.is::<TlsError>() => Some(Exit::Config),
             None => None,
@@ -236,6 +238,8 @@ mod tests {
         let exit = |error: &(dyn Error + 'static)| CliError::caused(Exit::Software, "x", error).exit();
         assert_eq!(exit(&Daemon(RegistryError::Locked { path: path() })), Exit::Temporary);
         assert_eq!(exit(&Daemon(ConfigError::Invalid { problems: Vec::new() })), Exit::Config);
+        let newer = RegistryError::NewerVersion { path: path(), tree: "clients", key: "dev1".into(), version: 2, known: 1 };
+        assert_eq!(exit(&Daemon(newer)), Exit::Config, "the unit makes no other attempt");
         assert_eq!(exit(&Daemon(Arc::new(io::Error::from(io::ErrorKind::AddrInUse)))), Exit::Unavailable);
         assert_eq!(exit(&Daemon(io::Error::from(io::ErrorKind::InvalidData))), Exit::Software);
     }

@@ -13,7 +13,7 @@ use super::table::fields;
 use super::{CliError, Exit};
 use crate::clock::UnixTime;
 use crate::config::Config;
-use crate::daemon::key_options;
+use crate::daemon::{built_at, key_options};
 use crate::registry::{KeyStore, Registry, RegistryOptions};
 use crate::tls::create_pki;
 
@@ -22,6 +22,9 @@ pub(super) struct Args {
     /// DNS name or IP address by which devices reach the embedded broker; may be repeated [default: the host's name]
     #[arg(long = "name", value_name = "HOST")]
     names: Vec<String>,
+    /// Say nothing unless something was made: for systemd, which runs this before each start
+    #[arg(long)]
+    quiet: bool,
 }
 
 /// What `init` prints.
@@ -35,10 +38,16 @@ pub(super) struct Made {
     certificate: Option<PathBuf>,
     /// The names in a certificate that was made just now.
     names: Vec<String>,
+    /// Whether anything was made.
+    #[serde(skip)]
+    is_new: bool,
 }
 
 pub(super) fn run(args: Args, config: &Config, output: &Output) -> Result<(), CliError> {
     let made = make(args.names, config)?;
+    if args.quiet && !made.is_new {
+        return Ok(());
+    }
     output.print(&made, || text(&made))?;
     output.note(&next_steps(&made));
     Ok(())
@@ -51,11 +60,12 @@ fn make(names: Vec<String>, config: &Config) -> Result<Made, CliError> {
     make_directory(&state_directory)?;
     let signing_key = KeyStore::new(key_options(config)).load_or_create()?.active().kid().to_owned();
     let registry = config.registry_directory();
-    if std::fs::symlink_metadata(&registry).is_err() {
+    let is_new = std::fs::symlink_metadata(&registry).is_err();
+    if is_new {
         let options = RegistryOptions { directory: registry.clone(), cache_capacity: config.file.registry.cache_capacity };
         drop(Registry::open(&options)?);
     }
-    let mut made = Made { state_directory, registry, signing_key, ca_certificate: None, certificate: None, names: Vec::new() };
+    let mut made = Made { state_directory, registry, signing_key, ca_certificate: None, certificate: None, names: Vec::new(), is_new };
     let own_certificate = config.broker_certificate().starts_with(config.tls_directory());
     if config.file.embedded_broker.enabled && own_certificate {
         make_certificate(names, config, &mut made)?;
@@ -81,7 +91,7 @@ fn make_certificate(names: Vec<String>, config: &Config, made: &mut Made) -> Res
     }
     let names = certificate_names(names);
     let pki = create_pki(&directory, &names, now()).map_err(|error| CliError::caused(Exit::CannotCreate, error.code(), &error))?;
-    (made.ca_certificate, made.certificate, made.names) = (Some(pki.ca_certificate), Some(pki.certificate), names);
+    (made.ca_certificate, made.certificate, made.names, made.is_new) = (Some(pki.ca_certificate), Some(pki.certificate), names, true);
     Ok(())
 }
 
@@ -89,7 +99,8 @@ fn make_certificate(names: Vec<String>, config: &Config, made: &mut Made) -> Res
 fn certificate_names(asked: Vec<String>) -> Vec<String> {
     let mut names = asked;
     if names.is_empty() {
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_ascii_lowercase();
+        // Not from /proc, which a hardened unit hides.
+        let host = rustix::system::uname().nodename().to_string_lossy().trim().to_ascii_lowercase();
         if !host.is_empty() && host != "localhost" {
             if !host.contains('.') {
                 names.push(format!("{host}.local"));
@@ -119,8 +130,9 @@ fn make_directory(path: &Path) -> Result<(), CliError> {
     }
 }
 
+/// A host without a hardware clock may show a time long past at its first start, and a certificate of then would soon be over.
 fn now() -> UnixTime {
-    UnixTime::from(SystemTime::now())
+    UnixTime::from(SystemTime::now()).max(built_at())
 }
 
 fn text(made: &Made) -> String {
@@ -176,8 +188,10 @@ pub(super) mod tests {
         assert_eq!(mode(&first.state_directory), 0o700);
         let certificate = std::fs::read(first.certificate.as_ref().unwrap()).unwrap();
         assert!(first.names.contains(&"localhost".to_owned()) && first.registry.is_dir());
+        assert!(first.is_new);
         let second = init(&config);
         assert_eq!(second.signing_key, first.signing_key);
+        assert!(!second.is_new, "nothing to tell");
         assert_eq!(std::fs::read(second.certificate.unwrap()).unwrap(), certificate);
         assert_eq!(second.ca_certificate, first.ca_certificate);
         let refused = make(vec!["gw.example".into()], &config).unwrap_err();

@@ -38,8 +38,9 @@ fn output(format: LogFormat) -> (Output, Option<std::io::Error>) {
     match format {
         LogFormat::Auto if stderr().is_terminal() => (human(stderr, has_colours()), None),
         LogFormat::Human => (human(stderr, has_colours()), None),
-        LogFormat::Auto | LogFormat::Json => (json(stderr), None),
-        LogFormat::Journald => match tracing_journald::layer() {
+        LogFormat::Auto if !goes_to_journal(std::env::var("JOURNAL_STREAM").ok().as_deref()) => (json(stderr), None),
+        LogFormat::Json => (json(stderr), None),
+        LogFormat::Auto | LogFormat::Journald => match tracing_journald::layer() {
             Ok(layer) => {
                 let priorities = PriorityMappings { info: Priority::Informational, debug: Priority::Debug, ..PriorityMappings::new() };
                 let layer = layer.with_syslog_identifier(OWN.into()).with_field_prefix(Some("CREDGATE".into()));
@@ -48,6 +49,12 @@ fn output(format: LogFormat) -> (Output, Option<std::io::Error>) {
             Err(error) => (json(stderr), Some(error)),
         },
     }
+}
+
+/// Whether stderr is the stream to systemd's journal that `JOURNAL_STREAM` tells of, by device and inode (systemd.exec(5)).
+fn goes_to_journal(told: Option<&str>) -> bool {
+    let Some((device, inode)) = told.and_then(|told| told.split_once(':')) else { return false };
+    rustix::fs::fstat(stderr()).is_ok_and(|found| device == found.st_dev.to_string() && inode == found.st_ino.to_string())
 }
 
 /// On a terminal, unless <https://no-color.org> asks for none.
@@ -147,6 +154,15 @@ mod tests {
             if level == "info" {
                 assert_eq!((&lines[2]["client_id"], &lines[2]["level"]), (&"dev1".into(), &"INFO".into()));
             }
+        }
+    }
+
+    #[test]
+    fn the_journal_is_known_by_its_stream() {
+        let found = rustix::fs::fstat(stderr()).unwrap();
+        assert!(goes_to_journal(Some(&format!("{}:{}", found.st_dev, found.st_ino))));
+        for other in [None, Some(""), Some("1:2"), Some(&*format!("{}:{}", found.st_dev, found.st_ino.wrapping_add(1)))] {
+            assert!(!goes_to_journal(other), "{other:?}");
         }
     }
 

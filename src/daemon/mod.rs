@@ -7,7 +7,9 @@ mod links;
 pub mod log;
 mod rates;
 mod revocations;
+mod selftest;
 mod source;
+mod supervision;
 mod usage;
 mod vitals;
 
@@ -40,7 +42,9 @@ use crate::tls::{self, TlsError};
 
 use audit::Audit;
 use links::Links;
+use selftest::SelfTest;
 use source::Source;
+use supervision::{Subject, Supervisor};
 
 pub use audit::{audit_limits, audit_signer};
 pub use keys::key_options;
@@ -122,6 +126,8 @@ pub struct Daemon {
     /// How far the audit trail was forwarded, if it is.
     forwarded: Option<watch::Receiver<u64>>,
     registry: Arc<Registry>,
+    source: Arc<Source>,
+    selftest: SelfTest,
 }
 
 impl Daemon {
@@ -218,17 +224,20 @@ impl Daemon {
         let revocations = revocations::publish(registry.clone(), links.clone());
         let usage = tokio::spawn(usage::keep(registry.clone(), config.file.registry.last_used_interval));
         let source = Arc::new(source);
-        let measured = source.clone();
+        let (told, measured) = (source.clone(), source.clone());
         let serving = Serving { settings: config.settings(), links: config.links() };
-        let administrator = Administrator::new(registry.clone(), keys, Box::new(move || source.status()), on_change)
+        let administrator = Administrator::new(registry.clone(), keys, Box::new(move || told.status()), on_change)
             .measuring(Box::new(move || measured.metrics()))
             .rotating_by(config.rotation_rule())
             .explaining(serving);
         let administrator = Arc::new(administrator);
         let (stopping, shutdown) = watch::channel(false);
+        let selftest = SelfTest::new(engine, registry.clone());
         #[cfg(feature = "http")]
         let http = {
-            let pages = Pages::new(engine, administrator.clone(), config.file.control_socket.clone(), built_at());
+            let tested = selftest.clone();
+            let issue = Arc::new(move || tested.issue());
+            let pages = Pages::new(issue, administrator.clone(), config.file.control_socket.clone(), built_at());
             tokio::spawn(listeners.serve(Arc::new(pages), shutdown.clone()))
         };
         let control = tokio::spawn(socket.serve(administrator.clone(), shutdown));
@@ -249,7 +258,15 @@ impl Daemon {
             audit_tasks,
             forwarded,
             registry,
+            source,
+            selftest,
         })
+    }
+
+    /// What the service manager is told about.
+    fn subject(&self) -> Subject {
+        let (source, selftest) = (self.source.clone(), self.selftest.clone());
+        Subject { serving: Box::new(move || source.status().serving()), works: Arc::new(move || selftest.run()) }
     }
 
     /// The addresses on which the embedded broker listens; empty without it.
@@ -374,10 +391,14 @@ pub fn run_until_signalled(config: Config, vitals: Vitals) -> Result<(), DaemonE
     log::init(&config.file.log);
     runtime()?.block_on(async {
         let mut signals = Signals::new().map_err(DaemonError::Runtime)?;
+        let supervisor = Arc::new(Supervisor::of_environment());
         let daemon = Daemon::start(config, vitals).await?;
         info!(version = env!("CARGO_PKG_VERSION"), "ready");
+        let supervision = tokio::spawn(supervisor.clone().keep(daemon.subject()));
         let signal = signals.recv().await;
         info!(signal, "stopping");
+        supervision.abort();
+        supervisor.stopping();
         daemon.stop().await;
         Ok(())
     })

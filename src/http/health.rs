@@ -8,21 +8,21 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
-use zeroize::Zeroizing;
 
-use crate::admin::{Administrator, Answer, Command, DaemonStatus, exchange};
+use crate::admin::{Administrator, Answer, Command, exchange};
 use crate::clock::UnixTime;
-use crate::endpoint::Engine;
-use crate::token::TokenEntropy;
 
 /// A check that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Seconds by which the clock that dated the sources may have been ahead.
 const SLACK: u64 = 86_400;
 
+/// Tries whether a device could have a token now, and tells people why not.
+pub type Issue = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
 /// What is looked at.
 pub(super) struct Health {
-    engine: Arc<Engine>,
+    issue: Issue,
     administrator: Arc<Administrator>,
     control_socket: PathBuf,
     built_at: UnixTime,
@@ -65,8 +65,8 @@ impl Report {
 }
 
 impl Health {
-    pub(super) fn new(engine: Arc<Engine>, administrator: Arc<Administrator>, control_socket: PathBuf, built_at: UnixTime) -> Self {
-        Self { engine, administrator, control_socket, built_at, looking: Arc::default() }
+    pub(super) fn new(issue: Issue, administrator: Arc<Administrator>, control_socket: PathBuf, built_at: UnixTime) -> Self {
+        Self { issue, administrator, control_socket, built_at, looking: Arc::default() }
     }
 
     /// Whether the process does its work: an operator's command is answered.
@@ -81,13 +81,13 @@ impl Health {
 
     /// Whether a device can have a token now.
     pub(super) async fn ready(&self) -> Report {
-        let (engine, administrator, built_at, looking) =
-            (self.engine.clone(), self.administrator.clone(), self.built_at, self.looking.clone());
+        let (issue, administrator, built_at, looking) =
+            (self.issue.clone(), self.administrator.clone(), self.built_at, self.looking.clone());
         let look = async move {
             let looking = looking.lock_owned().await;
             spawn_blocking(move || {
                 let _looking = looking;
-                look(&engine, &administrator, built_at)
+                look(&issue, &administrator, built_at)
             })
             .await
         };
@@ -102,44 +102,14 @@ impl Health {
     }
 }
 
-fn look(engine: &Engine, administrator: &Administrator, built_at: UnixTime) -> Vec<Check> {
+fn look(issue: &Issue, administrator: &Administrator, built_at: UnixTime) -> Vec<Check> {
     let now = UnixTime::from(SystemTime::now());
     let links = match administrator.execute(Command::Status) {
-        Ok(Answer::Status(status)) => serving(&status),
+        Ok(Answer::Status(status)) => status.serving().map(drop),
         Ok(_) => Err("the status is not to be had".into()),
         Err(error) => Err(error.to_string()),
     };
-    vec![Check::of("token", issue(engine, now)), Check::of("links", links), Check::of("clock", clock(now, built_at))]
-}
-
-fn issue(engine: &Engine, now: UnixTime) -> Result<(), String> {
-    let (mut secret, mut entropy) = (Zeroizing::new([0; 32]), TokenEntropy::default());
-    getrandom::fill(secret.as_mut_slice())
-        .and_then(|()| getrandom::fill(&mut entropy))
-        .map_err(|error| format!("the system gives no random bytes: {error}"))?;
-    engine.probe(&secret, entropy, now).map_err(|fault| match std::error::Error::source(&fault) {
-        Some(cause) => format!("{fault}: {cause}"),
-        None => fault.to_string(),
-    })
-}
-
-/// One way for devices is enough.
-fn serving(status: &DaemonStatus) -> Result<(), String> {
-    let embedded = status.embedded_broker.as_ref().map(|listener| match listener.serving {
-        true => Ok(()),
-        false => Err("the embedded broker takes no connections".to_owned()),
-    });
-    let broker = status.broker.as_ref().map(|link| match (link.state.as_str(), &link.reason) {
-        ("up", _) => Ok(()),
-        (state, Some(reason)) => Err(format!("the link to {} is {state}: {reason}", link.url)),
-        (state, None) => Err(format!("the link to {} is {state}", link.url)),
-    });
-    let links: Vec<Result<(), String>> = embedded.into_iter().chain(broker).collect();
-    if links.iter().any(Result::is_ok) {
-        return Ok(());
-    }
-    let faults: Vec<String> = links.into_iter().filter_map(Result::err).collect();
-    Err(if faults.is_empty() { "there is no link to any broker".into() } else { faults.join("; ") })
+    vec![Check::of("token", issue()), Check::of("links", links), Check::of("clock", clock(now, built_at))]
 }
 
 fn clock(now: UnixTime, built_at: UnixTime) -> Result<(), String> {
@@ -154,35 +124,6 @@ fn clock(now: UnixTime, built_at: UnixTime) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::{LinkStatus, ListenerStatus};
-
-    fn link(state: &str, reason: Option<&str>) -> Option<LinkStatus> {
-        Some(LinkStatus { url: "mqtts://b".into(), state: state.into(), reason: reason.map(str::to_owned), ..LinkStatus::default() })
-    }
-
-    fn listener(serving: bool) -> Option<ListenerStatus> {
-        Some(ListenerStatus { serving, ..ListenerStatus::default() })
-    }
-
-    #[test]
-    fn one_link_that_serves_is_enough() {
-        let of = |broker, embedded_broker| serving(&DaemonStatus { broker, embedded_broker, ..DaemonStatus::default() });
-        assert_eq!(of(link("up", None), None), Ok(()));
-        assert_eq!(of(None, listener(true)), Ok(()));
-        assert_eq!(of(link("down", Some("refused")), listener(true)), Ok(()));
-        assert_eq!(of(link("up", None), listener(false)), Ok(()));
-    }
-
-    #[test]
-    fn deny_without_a_link_that_serves() {
-        let of = |broker, embedded_broker| serving(&DaemonStatus { broker, embedded_broker, ..DaemonStatus::default() }).unwrap_err();
-        assert_eq!(of(None, None), "there is no link to any broker");
-        assert_eq!(of(link("connecting", None), None), "the link to mqtts://b is connecting");
-        assert_eq!(
-            of(link("down", Some("refused")), listener(false)),
-            "the embedded broker takes no connections; the link to mqtts://b is down: refused"
-        );
-    }
 
     #[test]
     fn deny_with_a_clock_before_the_program() {

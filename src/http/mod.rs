@@ -26,6 +26,7 @@ use crate::config::HttpAddress;
 use head::{Fault, Head};
 use response::Response;
 
+pub use health::Issue;
 pub use pages::Pages;
 
 /// Connections at once on all addresses together; more wait in the kernel's queues.

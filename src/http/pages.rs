@@ -4,11 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::exposition;
-use super::health::{Health, Report};
+use super::health::{Health, Issue, Report};
 use super::response::{Response, Status};
 use crate::admin::{Administrator, Answer, Command};
 use crate::clock::UnixTime;
-use crate::endpoint::Engine;
 
 /// The pages of one gateway.
 pub struct Pages {
@@ -17,10 +16,10 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// Pages about these. `built_at` is a time that is certainly past.
+    /// Pages about these. `issue` tries whether a device could have a token; `built_at` is a time that is certainly past.
     #[must_use]
-    pub fn new(engine: Arc<Engine>, administrator: Arc<Administrator>, control_socket: PathBuf, built_at: UnixTime) -> Self {
-        Self { administrator: administrator.clone(), health: Health::new(engine, administrator, control_socket, built_at) }
+    pub fn new(issue: Issue, administrator: Arc<Administrator>, control_socket: PathBuf, built_at: UnixTime) -> Self {
+        Self { administrator: administrator.clone(), health: Health::new(issue, administrator, control_socket, built_at) }
     }
 
     pub(super) async fn get(&self, path: &str) -> Response {

@@ -5,11 +5,9 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::admin::{Administrator, DaemonStatus, KeyDocument, LinkStatus, ListenerStatus, Metrics, ProcessMetrics, ReplayMetrics};
 use crate::clock::UnixTime;
-use crate::endpoint::{Engine, Settings};
 use crate::jose::{KeyState, RotationRules};
 use crate::mqtt::{Counters, LinkKind};
 use crate::registry::{KeyOptions, KeyStore, Registry, RegistryOptions};
-use crate::token::Lifetimes;
 
 /// A gateway without links; what it is about lies in the directory.
 fn pages(directory: &Path) -> Arc<Pages> {
@@ -17,12 +15,8 @@ fn pages(directory: &Path) -> Arc<Pages> {
     let registry = Registry::open(&options).unwrap();
     let rules = RotationRules { interval: 0, propagation: 600, max_lifetime: 300, clock_skew: 60 };
     let keys = Arc::new(KeyStore::new(KeyOptions { directory: directory.join("keys"), rules, master_key: Ok(None) }));
-    let ring = keys.load_or_create().unwrap();
-    let settings =
-        Settings { issuer: "https://as.example".into(), lifetimes: Lifetimes { default: 300, maximum: 3_600 }, max_payload: 8_192 };
-    let engine = Engine::new(settings, registry.clone(), registry.clone(), ring);
     let administrator = Administrator::new(registry, keys, Box::new(DaemonStatus::default), Box::new(|| ()));
-    Arc::new(Pages::new(Arc::new(engine), Arc::new(administrator), directory.join("control.sock"), UnixTime::from_secs(0)))
+    Arc::new(Pages::new(Arc::new(|| Ok(())), Arc::new(administrator), directory.join("control.sock"), UnixTime::from_secs(0)))
 }
 
 /// What comes back for the bytes of one connection, whose peer waits for the answer before it closes.

@@ -145,6 +145,14 @@ impl Registry {
         self.memory.clients.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
+    /// Waits until the thread that writes has a moment: for the disk, if that is at work.
+    ///
+    /// # Errors
+    /// [`RegistryError::Stopped`] if that thread is no more, and no change will be taken.
+    pub fn answers(&self) -> Result<(), RegistryError> {
+        self.committer.look(|_, _| ())
+    }
+
     /// How often it was written since it was opened.
     #[must_use]
     pub fn write_counts(&self) -> WriteCounts {

@@ -42,4 +42,5 @@ mod rotation;
 mod self_service;
 mod site;
 mod stub_broker;
+mod supervision;
 mod verifier;
