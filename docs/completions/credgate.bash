@@ -64,6 +64,9 @@ _credgate() {
             credgate,token)
                 cmd="credgate__subcmd__token"
                 ;;
+            credgate,top)
+                cmd="credgate__subcmd__top"
+                ;;
             credgate__subcmd__audit,checkpoint)
                 cmd="credgate__subcmd__audit__subcmd__checkpoint"
                 ;;
@@ -233,7 +236,7 @@ _credgate() {
 
     case "${cmd}" in
         credgate)
-            opts="-h -V --output --config --control-socket --help --version serve init demo device config client resource-server scope role enrolment key token explain audit check status"
+            opts="-h -V --output --config --control-socket --help --version serve init demo device config client resource-server scope role enrolment key token explain audit check status top"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2812,6 +2815,40 @@ _credgate() {
                     return 0
                     ;;
                 --seen-sequence)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --control-socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        credgate__subcmd__top)
+            opts="-i -h --interval --output --config --control-socket --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -i)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

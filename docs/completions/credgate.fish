@@ -46,6 +46,7 @@ complete -c credgate -n "__fish_credgate_needs_command" -f -a "explain" -d 'Tell
 complete -c credgate -n "__fish_credgate_needs_command" -f -a "audit" -d 'The audit trail: what operators did, what became of credentials and keys, who was refused'
 complete -c credgate -n "__fish_credgate_needs_command" -f -a "check" -d 'Examine the installation and say what to do; exit code 1 for warnings, 2 for errors'
 complete -c credgate -n "__fish_credgate_needs_command" -f -a "status" -d 'Tell what the gateway does; exit code 3 if it does not run'
+complete -c credgate -n "__fish_credgate_needs_command" -f -a "top" -d 'Watch the gateway on this terminal: requests, refusals, latencies, clients; q ends it'
 complete -c credgate -n "__fish_credgate_using_subcommand serve" -l output -d 'What to print: tables for people, JSON for programs' -r -f -a "table\t'For people'
 json\t'For programs'"
 complete -c credgate -n "__fish_credgate_using_subcommand serve" -l config -d 'Configuration file [default: /etc/credgate/credgate.toml if it exists]' -r -F
@@ -655,3 +656,9 @@ json\t'For programs'"
 complete -c credgate -n "__fish_credgate_using_subcommand status" -l config -d 'Configuration file [default: /etc/credgate/credgate.toml if it exists]' -r -F
 complete -c credgate -n "__fish_credgate_using_subcommand status" -l control-socket -d 'Control socket of the gateway [default: as configured]' -r -F
 complete -c credgate -n "__fish_credgate_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c credgate -n "__fish_credgate_using_subcommand top" -s i -l interval -d 'Seconds between two looks, 0.2 to 3600' -r
+complete -c credgate -n "__fish_credgate_using_subcommand top" -l output -d 'What to print: tables for people, JSON for programs' -r -f -a "table\t'For people'
+json\t'For programs'"
+complete -c credgate -n "__fish_credgate_using_subcommand top" -l config -d 'Configuration file [default: /etc/credgate/credgate.toml if it exists]' -r -F
+complete -c credgate -n "__fish_credgate_using_subcommand top" -l control-socket -d 'Control socket of the gateway [default: as configured]' -r -F
+complete -c credgate -n "__fish_credgate_using_subcommand top" -s h -l help -d 'Print help (see more with \'--help\')'

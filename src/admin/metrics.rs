@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{AdminError, Administrator, Answer, DaemonStatus, KeyDocument};
+use crate::clients::{ClientStore as _, Status};
 use crate::clock::UnixTime;
 use crate::mqtt::LinkMetrics;
 use crate::oauth::ClientId;
@@ -82,6 +83,11 @@ pub struct RecentClient {
     pub client_id: ClientId,
     /// When.
     pub last_used: UnixTime,
+    /// A name for people; may be empty.
+    #[serde(default)]
+    pub client_name: String,
+    /// Whether it is served.
+    pub status: Status,
 }
 
 impl Administrator {
@@ -100,10 +106,14 @@ impl Administrator {
     pub(super) fn metrics(&self, recent: usize) -> Result<Answer, AdminError> {
         let writes = self.registry.write_counts();
         let latest = self.registry.latest_clients(recent.min(MAX_RECENT));
+        let recent_client = |(client_id, last_used)| {
+            let client = self.registry.client(&client_id)?;
+            Some(RecentClient { client_id, last_used, client_name: client.client_name.clone(), status: client.status })
+        };
         Ok(Answer::Metrics(Box::new(Metrics {
             status: self.status()?,
             registry: RegistryMetrics { writes: writes.written, failed_writes: writes.failed },
-            recent: latest.into_iter().map(|(client_id, last_used)| RecentClient { client_id, last_used }).collect(),
+            recent: latest.into_iter().filter_map(recent_client).collect(),
             ..(self.measure)()
         })))
     }

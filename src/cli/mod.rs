@@ -33,6 +33,8 @@ mod table;
 mod template;
 mod times;
 mod token;
+#[cfg(feature = "top")]
+mod top;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -117,6 +119,9 @@ enum Command {
     Check(check::Args),
     /// Tell what the gateway does; exit code 3 if it does not run
     Status,
+    /// Watch the gateway on this terminal: requests, refusals, latencies, clients; q ends it
+    #[cfg(feature = "top")]
+    Top(top::Args),
 }
 
 /// Parses the command line, runs it, and prints what went wrong. `vitals` is for the daemon.
@@ -157,6 +162,8 @@ fn run(args: Args, vitals: Vitals) -> Result<Exit, CliError> {
         Command::Audit(command) => audit::run(command, global, &output)?,
         Command::Check(args) => return check::run(args, global, &output),
         Command::Status => return status::run(&global, &output),
+        #[cfg(feature = "top")]
+        Command::Top(args) => return top::run(&args, &global),
     }
     Ok(Exit::Ok)
 }
@@ -231,6 +238,10 @@ mod tests {
             "check clock disk-space --output json",
             "check --list",
             "status",
+            #[cfg(feature = "top")]
+            "top",
+            #[cfg(feature = "top")]
+            "top --interval 0.5 --control-socket /run/x",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
         }
@@ -258,6 +269,7 @@ mod tests {
             ("explain --client dev1 --link emqx", Exit::Usage),
             ("explain --client dev1 --at noon", Exit::Usage),
             ("status --output yaml", Exit::Usage),
+            ("top --interval 0", Exit::Usage),
             ("key revoke", Exit::Usage),
             ("token verify t", Exit::Usage),
             ("token verify t --jwks j --seen-sequence 7", Exit::Usage),

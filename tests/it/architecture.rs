@@ -115,6 +115,7 @@ fn only_their_own_modules_name_the_walled_crates() {
         ("rumqttc", &["mqtt", "device"][..]),
         ("mqtt5", &["mqtt"][..]),
         ("httparse", &["http"][..]),
+        ("ratatui", &["cli"][..]),
         ("clap", &["cli", "main"][..]),
     ];
     for path in sources(&root().join("src")) {

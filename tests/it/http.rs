@@ -40,7 +40,7 @@ fn report(address: &str, path: &str) -> (u16, Value) {
 }
 
 /// Every sample by name and labels, as written.
-fn scrape(address: &str) -> BTreeMap<String, f64> {
+pub fn scrape(address: &str) -> BTreeMap<String, f64> {
     let (status, text) = get(address, "/metrics");
     assert_eq!(status, 200, "{text}");
     let sample = |line: &str| line.rsplit_once(' ').map(|(name, value)| (name.to_owned(), value.parse().unwrap()));

@@ -25,6 +25,7 @@ mod embedded;
 mod enrolment;
 mod explain;
 mod first_steps;
+#[cfg(feature = "top")]
 mod generated;
 mod golden;
 mod group;
@@ -43,4 +44,6 @@ mod self_service;
 mod site;
 mod stub_broker;
 mod supervision;
+#[cfg(feature = "top")]
+mod top;
 mod verifier;
