@@ -439,3 +439,40 @@ fn the_worked_example_with_a_nonce_holds() {
     assert_eq!(decode_unverified(members["client_assertion"].as_str().unwrap()).unwrap().1, claims);
     assert_eq!(&String::from_utf8(answer_on(&engine, "dev2", "token", Format::Json, request.as_bytes())).unwrap(), accepted);
 }
+
+/// Blocks of shell within a chapter of docs/operations.md, each with the line above it.
+fn commands(chapter: &str) -> Vec<(String, String)> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md")).unwrap();
+    let chapter =
+        text.split(&format!("\n## {chapter}\n")).nth(1).unwrap_or_else(|| panic!("a chapter {chapter}")).split("\n## ").next().unwrap();
+    let mut parts = chapter.split("\n```sh\n");
+    let mut above = parts.next().unwrap().to_owned();
+    let mut found = Vec::new();
+    for part in parts {
+        let (block, after) = part.split_once("\n```").unwrap();
+        found.push((above.lines().next_back().unwrap_or_default().to_owned(), block.to_owned()));
+        after.clone_into(&mut above);
+    }
+    found
+}
+
+#[test]
+fn every_command_for_a_raspberry_pi_is_run_by_the_test_of_the_package() {
+    let life = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/package/life")).unwrap();
+    for chapter in ["On a Raspberry Pi", "Under systemd"] {
+        let found = commands(chapter);
+        assert!(!found.is_empty(), "{chapter}");
+        for (above, block) in found {
+            let name = above.strip_prefix("<!-- test: ").and_then(|rest| rest.split(' ').next());
+            let name = name.unwrap_or_else(|| panic!("no `<!-- test: NAME -->` stands above this block, and so nothing runs it:\n{block}"));
+            assert!(life.lines().any(|line| line.trim() == format!("documented {name}")), "tests/package/life does not run {name}");
+        }
+    }
+}
+
+#[test]
+fn the_debian_changelog_begins_with_this_version() {
+    let changelog = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/debian/changelog")).unwrap();
+    let expected = format!("credgate ({}-1) ", env!("CARGO_PKG_VERSION"));
+    assert!(changelog.starts_with(&expected), "begin systemd/debian/changelog with `{expected}`");
+}
