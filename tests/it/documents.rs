@@ -459,14 +459,20 @@ fn commands(chapter: &str) -> Vec<(String, String)> {
 #[test]
 fn every_command_for_a_raspberry_pi_is_run_by_the_test_of_the_package() {
     let life = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/package/life")).unwrap();
+    let is_run =
+        |name: &str| life.lines().any(|line| line.trim().strip_prefix("documented ").and_then(|rest| rest.split(' ').next()) == Some(name));
     for chapter in ["On a Raspberry Pi", "Under systemd"] {
         let found = commands(chapter);
         assert!(!found.is_empty(), "{chapter}");
         for (above, block) in found {
             let name = above.strip_prefix("<!-- test: ").and_then(|rest| rest.split(' ').next());
             let name = name.unwrap_or_else(|| panic!("no `<!-- test: NAME -->` stands above this block, and so nothing runs it:\n{block}"));
-            assert!(life.lines().any(|line| line.trim() == format!("documented {name}")), "tests/package/life does not run {name}");
+            assert!(is_run(name), "tests/package/life does not run {name}");
         }
+    }
+    let all = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md")).unwrap();
+    for name in all.split("\n<!-- test: ").skip(1).filter_map(|rest| rest.split(' ').next()) {
+        assert!(is_run(name), "tests/package/life does not run {name}");
     }
 }
 
