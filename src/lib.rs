@@ -28,6 +28,9 @@ pub mod audit;
 pub mod admin;
 #[cfg(feature = "daemon")]
 #[allow(clippy::disallowed_methods, reason = "the shell owns the world")]
+pub mod age;
+#[cfg(feature = "daemon")]
+#[allow(clippy::disallowed_methods, reason = "the shell owns the world")]
 pub mod check;
 #[cfg(feature = "daemon")]
 #[allow(clippy::disallowed_methods, reason = "the shell owns the world")]

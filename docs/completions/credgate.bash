@@ -19,6 +19,9 @@ _credgate() {
             credgate,audit)
                 cmd="credgate__subcmd__audit"
                 ;;
+            credgate,backup)
+                cmd="credgate__subcmd__backup"
+                ;;
             credgate,check)
                 cmd="credgate__subcmd__check"
                 ;;
@@ -40,6 +43,9 @@ _credgate() {
             credgate,explain)
                 cmd="credgate__subcmd__explain"
                 ;;
+            credgate,export)
+                cmd="credgate__subcmd__export"
+                ;;
             credgate,init)
                 cmd="credgate__subcmd__init"
                 ;;
@@ -48,6 +54,9 @@ _credgate() {
                 ;;
             credgate,resource-server)
                 cmd="credgate__subcmd__resource__subcmd__server"
+                ;;
+            credgate,restore)
+                cmd="credgate__subcmd__restore"
                 ;;
             credgate,role)
                 cmd="credgate__subcmd__role"
@@ -236,7 +245,7 @@ _credgate() {
 
     case "${cmd}" in
         credgate)
-            opts="-h -V --output --config --control-socket --help --version serve init demo device config client resource-server scope role enrolment key token explain audit check status top"
+            opts="-h -V --output --config --control-socket --help --version serve init demo device config client resource-server scope role enrolment key token explain audit export backup restore check status top"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -459,6 +468,48 @@ _credgate() {
                     return 0
                     ;;
                 --jwks)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --control-socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        credgate__subcmd__backup)
+            opts="-r -R -h --recipient --recipients-file --without-keys --plain-keys --output --config --control-socket --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --recipient)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -r)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --recipients-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -R)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1925,6 +1976,32 @@ _credgate() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        credgate__subcmd__export)
+            opts="-h --without-credentials --show-credentials --output --config --control-socket --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --control-socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         credgate__subcmd__init)
             opts="-h --name --quiet --output --config --control-socket --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -2292,6 +2369,40 @@ _credgate() {
                 return 0
             fi
             case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --control-socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        credgate__subcmd__restore)
+            opts="-i -h --force --identity --dry-run --output --config --control-socket --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --identity)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -i)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --output)
                     COMPREPLY=($(compgen -W "table json" -- "${cur}"))
                     return 0

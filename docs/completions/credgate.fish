@@ -44,6 +44,9 @@ complete -c credgate -n "__fish_credgate_needs_command" -f -a "key" -d 'Signing 
 complete -c credgate -n "__fish_credgate_needs_command" -f -a "token" -d 'Tokens: revoke one, or check one without asking the gateway'
 complete -c credgate -n "__fish_credgate_needs_command" -f -a "explain" -d 'Tell whether a token request would be granted, and why; exit code 4 if it would be refused'
 complete -c credgate -n "__fish_credgate_needs_command" -f -a "audit" -d 'The audit trail: what operators did, what became of credentials and keys, who was refused'
+complete -c credgate -n "__fish_credgate_needs_command" -f -a "export" -d 'Export clients, policy, enrolments and revocations as lines of JSON'
+complete -c credgate -n "__fish_credgate_needs_command" -f -a "backup" -d 'Make a backup of registry and keys, also while the gateway runs'
+complete -c credgate -n "__fish_credgate_needs_command" -f -a "restore" -d 'Put a backup in place while the gateway does not run; everything in it is verified before anything is touched'
 complete -c credgate -n "__fish_credgate_needs_command" -f -a "check" -d 'Examine the installation and say what to do; exit code 1 for warnings, 2 for errors'
 complete -c credgate -n "__fish_credgate_needs_command" -f -a "status" -d 'Tell what the gateway does; exit code 3 if it does not run'
 complete -c credgate -n "__fish_credgate_needs_command" -f -a "top" -d 'Watch the gateway on this terminal: requests, refusals, latencies, clients; q ends it'
@@ -645,6 +648,30 @@ json\t'For programs'"
 complete -c credgate -n "__fish_credgate_using_subcommand audit; and __fish_seen_subcommand_from checkpoint" -l config -d 'Configuration file [default: /etc/credgate/credgate.toml if it exists]' -r -F
 complete -c credgate -n "__fish_credgate_using_subcommand audit; and __fish_seen_subcommand_from checkpoint" -l control-socket -d 'Control socket of the gateway [default: as configured]' -r -F
 complete -c credgate -n "__fish_credgate_using_subcommand audit; and __fish_seen_subcommand_from checkpoint" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c credgate -n "__fish_credgate_using_subcommand export" -l output -d 'What to print: tables for people, JSON for programs' -r -f -a "table\t'For people'
+json\t'For programs'"
+complete -c credgate -n "__fish_credgate_using_subcommand export" -l config -d 'Configuration file [default: /etc/credgate/credgate.toml if it exists]' -r -F
+complete -c credgate -n "__fish_credgate_using_subcommand export" -l control-socket -d 'Control socket of the gateway [default: as configured]' -r -F
+complete -c credgate -n "__fish_credgate_using_subcommand export" -l without-credentials -d 'Leave out the digests of secrets and of enrolment tokens: whoever has the latter can register devices'
+complete -c credgate -n "__fish_credgate_using_subcommand export" -l show-credentials -d 'Print digests on a terminal, too'
+complete -c credgate -n "__fish_credgate_using_subcommand export" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c credgate -n "__fish_credgate_using_subcommand backup" -s r -l recipient -d 'Encrypt it to this recipient, a public key that age-keygen made; may be repeated' -r
+complete -c credgate -n "__fish_credgate_using_subcommand backup" -s R -l recipients-file -d 'Encrypt it to the recipients of this file, one a line; may be repeated' -r -F
+complete -c credgate -n "__fish_credgate_using_subcommand backup" -l output -d 'What to print: tables for people, JSON for programs' -r -f -a "table\t'For people'
+json\t'For programs'"
+complete -c credgate -n "__fish_credgate_using_subcommand backup" -l config -d 'Configuration file [default: /etc/credgate/credgate.toml if it exists]' -r -F
+complete -c credgate -n "__fish_credgate_using_subcommand backup" -l control-socket -d 'Control socket of the gateway [default: as configured]' -r -F
+complete -c credgate -n "__fish_credgate_using_subcommand backup" -l without-keys -d 'Leave out keys that are not sealed, and certificates'
+complete -c credgate -n "__fish_credgate_using_subcommand backup" -l plain-keys -d 'Have keys in it that are not sealed, though it is not encrypted: whoever reads it can sign tokens'
+complete -c credgate -n "__fish_credgate_using_subcommand backup" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c credgate -n "__fish_credgate_using_subcommand restore" -s i -l identity -d 'File with the identity that decrypts it, as age-keygen writes it; may be repeated' -r -F
+complete -c credgate -n "__fish_credgate_using_subcommand restore" -l output -d 'What to print: tables for people, JSON for programs' -r -f -a "table\t'For people'
+json\t'For programs'"
+complete -c credgate -n "__fish_credgate_using_subcommand restore" -l config -d 'Configuration file [default: /etc/credgate/credgate.toml if it exists]' -r -F
+complete -c credgate -n "__fish_credgate_using_subcommand restore" -l control-socket -d 'Control socket of the gateway [default: as configured]' -r -F
+complete -c credgate -n "__fish_credgate_using_subcommand restore" -l force -d 'Put it in the place of a registry or keys that are there; these are moved aside, not removed'
+complete -c credgate -n "__fish_credgate_using_subcommand restore" -l dry-run -d 'Verify all of it and put nothing in place'
+complete -c credgate -n "__fish_credgate_using_subcommand restore" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c credgate -n "__fish_credgate_using_subcommand check" -l output -d 'What to print: tables for people, JSON for programs' -r -f -a "table\t'For people'
 json\t'For programs'"
 complete -c credgate -n "__fish_credgate_using_subcommand check" -l config -d 'Configuration file [default: /etc/credgate/credgate.toml if it exists]' -r -F

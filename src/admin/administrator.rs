@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use zeroize::Zeroizing;
 
+use super::backup::Backups;
 use super::{
     AdminError, AdminErrorCode, Answer, Caller, ClientChanges, Command, DaemonStatus, KeyDocument, Metrics, NewClient, NewResourceServer,
     NewRole, NewScope, Serving, token_size,
@@ -35,6 +36,7 @@ pub struct Administrator {
     on_change: Arc<dyn Fn() + Send + Sync>,
     pub(super) rotation: RotationRule,
     pub(super) serving: Option<Serving>,
+    pub(super) backups: Backups,
 }
 
 impl Administrator {
@@ -49,7 +51,7 @@ impl Administrator {
         registry.require(Box::new(move |client, policy| token_size::check(&issuer, client, policy)));
         let (measure, rotation) = (Arc::new(Metrics::default), RotationRule::default());
         let (status, on_change) = (status.into(), on_change.into());
-        Self { registry, keys, status, measure, on_change, rotation, serving: None }
+        Self { registry, keys, status, measure, on_change, rotation, serving: None, backups: Backups::default() }
     }
 
     /// The same with what `measure` tells of the links and the process among its metrics.
@@ -76,6 +78,7 @@ impl Administrator {
     }
 
     fn run(&self, caller: Caller, command: Command) -> Result<Answer, AdminError> {
+        self.backups.tidy();
         match command {
             Command::ClientAdd(new) => {
                 let id = new.client_id.clone().map_or_else(random_client_id, Ok)?;
@@ -151,6 +154,7 @@ impl Administrator {
             }
             Command::Explain(query) => self.explain(query),
             Command::AuditPage(_) | Command::AuditCheckpoint | Command::KeySet => self.audit(command),
+            Command::Backup(command) => self.backup(caller, command),
             Command::RegistryInspect => Ok(Answer::Inspection(self.registry.inspect()?)),
             Command::Status => Ok(Answer::Status(Box::new(self.status()?))),
             Command::Metrics { recent } => self.metrics(recent),

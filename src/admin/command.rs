@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
-    ClientChanges, ClientCursor, ClientDocument, ClientQuery, ClientTokensDocument, DaemonStatus, EnrolmentAnswer, EnrolmentCommand,
-    Explain, KeyDocument, Metrics, ResourceServerChanges, ResourceServerQuery, RevokedTokenDocument, RoleChanges, RoleQuery, ScopeChanges,
-    ScopeQuery, TokenReference,
+    BackupAnswer, BackupCommand, ClientChanges, ClientCursor, ClientDocument, ClientQuery, ClientTokensDocument, DaemonStatus,
+    EnrolmentAnswer, EnrolmentCommand, Explain, KeyDocument, Metrics, ResourceServerChanges, ResourceServerQuery, RevokedTokenDocument,
+    RoleChanges, RoleQuery, ScopeChanges, ScopeQuery, TokenReference,
 };
 use crate::audit::{Page, Query};
 use crate::clients::{Retire, Status};
@@ -173,6 +173,8 @@ pub enum Command {
     AuditCheckpoint,
     /// The JWK Set.
     KeySet,
+    /// Makes a backup, and hands it out.
+    Backup(BackupCommand),
     /// Whether every record on disk can be read and keeps the rules.
     RegistryInspect,
     /// What the gateway does.
@@ -361,6 +363,8 @@ pub enum Answer {
         /// The keys, those that sign first.
         keys: Vec<Jwk>,
     },
+    /// Of a backup.
+    Backup(BackupAnswer),
     /// What the registry's files are like.
     Inspection(Inspection),
     /// What the gateway does.
@@ -394,6 +398,7 @@ impl fmt::Debug for Answer {
             Self::AuditPage(_) => "AuditPage",
             Self::AuditCheckpoint { .. } => "AuditCheckpoint",
             Self::KeySet { .. } => "KeySet",
+            Self::Backup(_) => "Backup(redacted)",
             Self::Inspection(_) => "Inspection",
             Self::Status(_) => "Status",
             Self::Metrics(_) => "Metrics",

@@ -37,6 +37,8 @@ pub enum AdminErrorCode {
     NotFound,
     /// Another process has the registry open.
     RegistryLocked,
+    /// Another command of this kind is under way.
+    Busy,
     /// The registry failed.
     Registry,
     /// The gateway failed; also stands for kinds this version does not know.
@@ -56,6 +58,7 @@ impl AdminErrorCode {
             Self::AlreadyExists => "already_exists",
             Self::NotFound => "not_found",
             Self::RegistryLocked => "registry_locked",
+            Self::Busy => "busy",
             Self::Registry => "registry",
             Self::Internal => "internal",
         }
@@ -88,6 +91,7 @@ impl From<RegistryError> for AdminError {
         let message = with_causes(&error);
         match error {
             RegistryError::Locked { .. } => Self::new(AdminErrorCode::RegistryLocked, message),
+            RegistryError::BadBackup { .. } => Self::new(AdminErrorCode::InvalidArgument, message),
             RegistryError::Invalid { .. } => Self::new(AdminErrorCode::InvalidArgument, message),
             RegistryError::NotRotated { id, error } => Self::new(AdminErrorCode::InvalidArgument, message).with_advice(match error {
                 RotationError::UnderWay { .. } => format!(
@@ -154,9 +158,18 @@ mod tests {
     #[test]
     fn codes_are_the_words_on_the_wire() {
         use AdminErrorCode::*;
-        for code in
-            [NotPermitted, VersionMismatch, InvalidRequest, InvalidArgument, AlreadyExists, NotFound, RegistryLocked, Registry, Internal]
-        {
+        for code in [
+            NotPermitted,
+            VersionMismatch,
+            InvalidRequest,
+            InvalidArgument,
+            AlreadyExists,
+            NotFound,
+            RegistryLocked,
+            Busy,
+            Registry,
+            Internal,
+        ] {
             assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
         }
     }

@@ -94,6 +94,7 @@ impl Administrator {
     pub(super) fn status(&self) -> Result<DaemonStatus, AdminError> {
         let policy = self.registry.policy();
         Ok(DaemonStatus {
+            restored: self.registry.restored().cloned(),
             clients: self.registry.client_count(),
             resource_servers: policy.resource_servers.len(),
             scopes: policy.scopes.len(),

@@ -6,6 +6,7 @@
 
 mod administrator;
 mod audit;
+mod backup;
 mod call;
 mod caller;
 mod changes;
@@ -27,6 +28,7 @@ mod token_size;
 mod tokens;
 
 pub use administrator::Administrator;
+pub use backup::{BackupAnswer, BackupCommand, BackupPart, BackupPurpose};
 pub use call::{CallError, call, exchange};
 pub use caller::{Caller, advise_stranger, group_id, group_id_among, group_name, user_name};
 pub use changes::{ClientChanges, ClientField, ResourceServerChanges, ResourceServerField, RoleChanges, ScopeChanges};
@@ -44,5 +46,5 @@ pub use queries::{
 };
 pub use socket::ControlSocket;
 pub use socket_file::{Audience, SocketFile};
-pub use status::{DaemonStatus, LinkStatus, ListenerStatus, Rates};
+pub use status::{DaemonStatus, LinkStatus, ListenerStatus, Rates, SnapshotStatus};
 pub use tokens::{ClientTokensDocument, RevokedTokenDocument, TokenReference};

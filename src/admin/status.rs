@@ -1,10 +1,13 @@
 //! What the gateway says of itself.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::KeyDocument;
 use crate::clock::UnixTime;
 use crate::mqtt::CountersSnapshot;
+use crate::registry::Restored;
 
 /// What the gateway does at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -32,6 +35,12 @@ pub struct DaemonStatus {
     /// Where metrics and health are served.
     #[serde(default)]
     pub http: Vec<String>,
+    /// The registry's snapshots.
+    #[serde(default)]
+    pub snapshots: Option<SnapshotStatus>,
+    /// How the registry took the place of another, if it did; filled in by the administrator.
+    #[serde(default)]
+    pub restored: Option<Restored>,
     /// How many clients are registered; filled in by the administrator.
     #[serde(default)]
     pub clients: usize,
@@ -74,6 +83,23 @@ impl DaemonStatus {
             (true, true) => Err("there is no link to any broker".into()),
         }
     }
+}
+
+/// The snapshots of the registry.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotStatus {
+    /// Where they are.
+    pub directory: PathBuf,
+    /// Seconds between two; 0 if none are made.
+    pub interval: u64,
+    /// How many there are of this registry.
+    pub kept: usize,
+    /// When the newest was made.
+    pub newest: Option<UnixTime>,
+    /// When the newest was last known to hold all but what was changed a moment ago.
+    pub current_at: Option<UnixTime>,
+    /// Why the last attempt failed, if it did.
+    pub problem: Option<String>,
 }
 
 /// The link to a broker.

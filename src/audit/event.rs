@@ -74,6 +74,10 @@ happenings! {
     SigningKeyRemoved = "signing_key", "removed";
     /// A signing key left the JWK Set by command: its tokens are void.
     SigningKeyRevoked = "signing_key", "revoked";
+    /// The registry took the place of another, by an operator's command. The subject is where the other is now, `last` of when the content is.
+    RegistryRestored = "registry", "restored";
+    /// The same by the gateway itself: the registry's files were damaged, and it went back to a snapshot.
+    RegistryFellBack = "registry", "fell_back";
     /// The clock was set: it is not what it was, and the time since.
     ClockStepped = "clock", "stepped";
     /// A signed statement of the trail before it.

@@ -125,6 +125,7 @@ pub const CHECKS: &[Check] = &[
     Check::new("daemon", "the gateway runs and serves", process::daemon),
     Check::new("version", "the running gateway is this program", process::version),
     Check::new("registry", "every record can be read and keeps the rules", registry::registry),
+    Check::new("snapshots", "there is a snapshot to go back to", registry::snapshots),
     Check::new("signing-keys", "signing keys are rotated in time", keys::signing_keys),
     Check::new("master-key", "signing keys are sealed on disk", keys::master_key),
     Check::new("broker-connection", "the broker lets the gateway in", broker::connection),

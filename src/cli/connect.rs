@@ -10,7 +10,7 @@ use crate::admin::{Administrator, Answer, CallError, Caller, Command, DaemonStat
 use crate::audit::AuditLog;
 use crate::config::{Config, ConfigError};
 use crate::daemon::{audit_limits, audit_signer, key_options};
-use crate::registry::{AuditHooks, KeyStore, Registry, RegistryError, RegistryOptions};
+use crate::registry::{AuditHooks, KeyStore, Registry, RegistryError, RegistryOptions, finish_restore};
 
 /// Where the configuration is if nobody says otherwise.
 const DEFAULT_CONFIG: &str = "/etc/credgate/credgate.toml";
@@ -77,6 +77,7 @@ impl Gateway {
 fn open(config: &Config, socket: &Path) -> Result<Administrator, CliError> {
     let directory = config.registry_directory();
     check_owner(&config.file.state_directory)?;
+    finish_restore(&config.file.state_directory)?;
     if std::fs::symlink_metadata(&directory).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
         let what = format!("no gateway listens on {}, and there is no registry in {}", socket.display(), directory.display());
         return Err(CliError::new(Exit::NoInput, "no_registry", what)
@@ -109,7 +110,7 @@ fn open(config: &Config, socket: &Path) -> Result<Administrator, CliError> {
     registry.keep_audit(audit_limits(&config.file.audit), AuditHooks { sign, ..AuditHooks::default() });
     let serving = Serving { settings: config.settings(), links: config.links() };
     let administrator = Administrator::new(registry, keys, Box::new(status), Box::new(|| ()));
-    Ok(administrator.rotating_by(config.rotation_rule()).explaining(serving))
+    Ok(administrator.rotating_by(config.rotation_rule()).explaining(serving).backing_up(config.tls_directory()))
 }
 
 /// Refuses to work on another user's files: new files would belong to this user, and the gateway could not open them.

@@ -117,7 +117,7 @@ impl From<AdminErrorCode> for Exit {
         match code {
             AdminErrorCode::InvalidArgument | AdminErrorCode::AlreadyExists | AdminErrorCode::NotFound => Self::Data,
             AdminErrorCode::NotPermitted => Self::Permission,
-            AdminErrorCode::RegistryLocked => Self::Temporary,
+            AdminErrorCode::RegistryLocked | AdminErrorCode::Busy => Self::Temporary,
             AdminErrorCode::Registry => Self::Io,
             AdminErrorCode::VersionMismatch | AdminErrorCode::InvalidRequest | AdminErrorCode::Internal => Self::Software,
         }

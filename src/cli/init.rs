@@ -14,7 +14,7 @@ use super::{CliError, Exit};
 use crate::clock::UnixTime;
 use crate::config::Config;
 use crate::daemon::{built_at, key_options};
-use crate::registry::{KeyStore, Registry, RegistryOptions};
+use crate::registry::{KeyStore, Registry, RegistryOptions, finish_restore};
 use crate::tls::create_pki;
 
 #[derive(Debug, clap::Args)]
@@ -58,6 +58,7 @@ fn make(names: Vec<String>, config: &Config) -> Result<Made, CliError> {
     let state_directory = config.file.state_directory.clone();
     check_owner(&state_directory)?;
     make_directory(&state_directory)?;
+    finish_restore(&state_directory)?;
     let signing_key = KeyStore::new(key_options(config)).load_or_create()?.active().kid().to_owned();
     let registry = config.registry_directory();
     let is_new = std::fs::symlink_metadata(&registry).is_err();

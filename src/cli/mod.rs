@@ -1,6 +1,7 @@
 //! The command line: what a person types and what is printed.
 
 mod audit;
+mod backup;
 mod check;
 mod client;
 mod confirm;
@@ -15,6 +16,7 @@ mod enrolment;
 mod error;
 mod exit;
 mod explain;
+mod export;
 mod grants;
 mod init;
 mod jwk_file;
@@ -24,6 +26,7 @@ mod output;
 mod pages;
 mod process;
 mod resource_server;
+mod restore;
 mod role;
 mod rotate;
 mod scope;
@@ -115,6 +118,12 @@ enum Command {
     /// The audit trail: what operators did, what became of credentials and keys, who was refused
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Export clients, policy, enrolments and revocations as lines of JSON
+    Export(export::Args),
+    /// Make a backup of registry and keys, also while the gateway runs
+    Backup(backup::Args),
+    /// Put a backup in place while the gateway does not run; everything in it is verified before anything is touched
+    Restore(restore::Args),
     /// Examine the installation and say what to do; exit code 1 for warnings, 2 for errors
     Check(check::Args),
     /// Tell what the gateway does; exit code 3 if it does not run
@@ -160,6 +169,9 @@ fn run(args: Args, vitals: Vitals) -> Result<Exit, CliError> {
         Command::Token(token::Command::Verify(args)) => token::run_verify(*args, &output)?,
         Command::Explain(args) => return explain::run(args, &mut Gateway::new(global), &output),
         Command::Audit(command) => audit::run(command, global, &output)?,
+        Command::Export(args) => export::run(args, &mut Gateway::new(global), &output)?,
+        Command::Backup(args) => backup::run(args, &mut Gateway::new(global), &output)?,
+        Command::Restore(args) => restore::run(args, &global, &output)?,
         Command::Check(args) => return check::run(args, global, &output),
         Command::Status => return status::run(&global, &output),
         #[cfg(feature = "top")]
@@ -234,6 +246,11 @@ mod tests {
             "audit export trail.jsonl",
             "audit verify --file trail.jsonl --checkpoint kept --jwks jwks.json",
             "audit checkpoint --output json",
+            "export",
+            "export all.jsonl --without-credentials",
+            "backup b --recipient age1kvlc4dwdr7ma7wcr3zaw677hd7zet87h5nscwcrtj0mm7z7pd3xsw2lgl0 --recipients-file r",
+            "backup b --without-keys",
+            "restore b --force --identity key.txt --dry-run",
             "check",
             "check clock disk-space --output json",
             "check --list",
@@ -274,6 +291,10 @@ mod tests {
             ("token verify t", Exit::Usage),
             ("token verify t --jwks j --seen-sequence 7", Exit::Usage),
             ("client revoke-tokens dev1 --before tomorrow", Exit::Usage),
+            ("backup", Exit::Usage),
+            ("backup b --recipient nobody", Exit::Usage),
+            ("backup b --without-keys --plain-keys", Exit::Usage),
+            ("restore", Exit::Usage),
             ("audit", Exit::Usage),
             ("audit list --since yesterday", Exit::Usage),
             ("audit list --client a/b", Exit::Usage),

@@ -11,6 +11,7 @@ use super::table::fields;
 use super::{CliError, Exit, Global};
 use crate::admin::{Answer, CallError, Command, DaemonStatus, Rates, call};
 use crate::mqtt::CountersSnapshot;
+use crate::registry::Origin;
 
 /// What is printed if nobody answers.
 #[derive(Serialize)]
@@ -45,6 +46,20 @@ fn text(status: &DaemonStatus) -> String {
         ("Issuer", status.issuer.clone()),
         ("Registry", format!("{clients} clients, {resource_servers} resource servers, {scopes} scopes, {roles} roles")),
     ];
+    if let Some(restored) = &status.restored {
+        let aside = if restored.set_aside.is_empty() { String::new() } else { format!("; the one before is in {}", restored.set_aside) };
+        let told = match restored.origin {
+            Origin::Restore => format!("restored at {} from a backup of {}{aside}", restored.at, restored.as_of),
+            Origin::FallBack => format!("WAS DAMAGED: went back at {} to a snapshot of {}{aside}", restored.at, restored.as_of),
+        };
+        shown.push(("  Origin", told));
+    }
+    if let Some(snapshots) = &status.snapshots {
+        let newest = snapshots.newest.map(|newest| format!(", the newest of {newest}")).unwrap_or_default();
+        let problem = snapshots.problem.as_ref().map(|problem| format!("; NOT MADE: {problem}")).unwrap_or_default();
+        let told = if snapshots.interval == 0 { "off".to_owned() } else { format!("{} kept{newest}{problem}", snapshots.kept) };
+        shown.push(("  Snapshots", told));
+    }
     if let Some(rates) = &status.rates {
         let Rates { seconds, requests, refusals, tokens } = rates;
         shown.push((

@@ -33,6 +33,12 @@ impl SecretDigest {
         Self(Sha256::digest(secret.expose()).into())
     }
 
+    /// The bytes, for an export.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// What a secret is told from the client's other one by.
     pub(super) fn prefix(&self) -> [u8; 8] {
         self.0.first_chunk().copied().unwrap_or_default()

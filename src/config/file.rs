@@ -41,6 +41,8 @@ pub struct ConfigFile {
     pub http: HttpSection,
     /// `[registry]`
     pub registry: RegistrySection,
+    /// `[snapshots]`
+    pub snapshots: SnapshotsSection,
     /// `[audit]`
     pub audit: AuditSection,
     /// `[log]`
@@ -65,6 +67,7 @@ impl Default for ConfigFile {
             embedded_broker: EmbeddedBrokerSection::default(),
             http: HttpSection::default(),
             registry: RegistrySection::default(),
+            snapshots: SnapshotsSection::default(),
             audit: AuditSection::default(),
             log: LogSection::default(),
             check: CheckSection::default(),
@@ -233,6 +236,24 @@ pub struct RegistrySection {
 impl Default for RegistrySection {
     fn default() -> Self {
         Self { cache_capacity: 8 * 1_024 * 1_024, last_used_interval: 3_600 }
+    }
+}
+
+/// `[snapshots]`: copies of the registry on the same host, for when its files are damaged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SnapshotsSection {
+    /// Seconds between two; 0 for none.
+    pub interval: u32,
+    /// How many are kept.
+    pub keep: u32,
+    /// Where; empty for `snapshots` in the state directory.
+    pub directory: PathBuf,
+}
+
+impl Default for SnapshotsSection {
+    fn default() -> Self {
+        Self { interval: 86_400, keep: 3, directory: PathBuf::new() }
     }
 }
 

@@ -22,7 +22,7 @@ use validate::Validator;
 pub use error::{ConfigError, Origin, Problem};
 pub use file::{
     AuditSection, BrokerSection, CheckSection, ConfigFile, DEFAULT_CONTROL_GROUP, EmbeddedBrokerSection, KeysSection, LogFormat,
-    LogSection, RegistrySection, TokenSection,
+    LogSection, RegistrySection, SnapshotsSection, TokenSection,
 };
 pub use http::{HttpAddress, HttpSection};
 pub use private_file::{PrivateFileError, read_private};
@@ -75,6 +75,12 @@ impl Config {
     #[must_use]
     pub fn registry_directory(&self) -> PathBuf {
         self.file.state_directory.join("registry")
+    }
+
+    /// Directory of the registry's snapshots.
+    #[must_use]
+    pub fn snapshots_directory(&self) -> PathBuf {
+        set(&self.file.snapshots.directory).map_or_else(|| self.file.state_directory.join("snapshots"), Path::to_path_buf)
     }
 
     /// Directory of the signing keys.

@@ -74,6 +74,11 @@ impl<'a> Validator<'a> {
         }
         self.range("registry.cache-capacity", file.registry.cache_capacity, 1_048_576..=1_073_741_824, "bytes");
         self.range("registry.last-used-interval", file.registry.last_used_interval, 0..=MAX_LIFETIME, "seconds");
+        let snapshots = &file.snapshots;
+        if snapshots.interval != 0 {
+            self.range("snapshots.interval", snapshots.interval, 60..=MAX_INTERVAL, "seconds, or 0 for none");
+        }
+        self.range("snapshots.keep", snapshots.keep, 1..=100, "snapshots");
         self.range("check.min-disk-free", file.check.min_disk_free, 0..=1 << 50, "bytes");
         self.range("check.certificate-warning", file.check.certificate_warning, 0..=MAX_INTERVAL, "seconds");
         self.range("credential.overlap", file.credential.overlap, 0..=MAX_INTERVAL, "seconds");

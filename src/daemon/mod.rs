@@ -8,6 +8,7 @@ pub mod log;
 mod rates;
 mod revocations;
 mod selftest;
+mod snapshots;
 mod source;
 mod supervision;
 mod usage;
@@ -37,12 +38,13 @@ use crate::mqtt::broker::{EmbeddedBroker, EmbeddedBrokerOptions};
 use crate::mqtt::link::{Link, LinkOptions};
 use crate::mqtt::{ClockSource, Gateway, LinkKind};
 use crate::policy::PolicyStore as _;
-use crate::registry::{KeyStore, Registry, RegistryError, RegistryOptions};
+use crate::registry::{KeyStore, Registry, RegistryError};
 use crate::tls::{self, TlsError};
 
 use audit::Audit;
 use links::Links;
 use selftest::SelfTest;
+use snapshots::Keeper;
 use source::Source;
 use supervision::{Subject, Supervisor};
 
@@ -117,6 +119,7 @@ pub struct Daemon {
     control: JoinHandle<()>,
     rotation: JoinHandle<()>,
     usage: JoinHandle<()>,
+    snapshots: JoinHandle<()>,
     revocations: JoinHandle<()>,
     rates: JoinHandle<()>,
     #[cfg(feature = "http")]
@@ -143,10 +146,7 @@ impl Daemon {
             false => None,
         };
         let link_options = link_options(&config)?;
-        let registry = Registry::open(&RegistryOptions {
-            directory: config.registry_directory(),
-            cache_capacity: config.file.registry.cache_capacity,
-        })?;
+        let registry = snapshots::open_registry(&config)?;
         let key_options = key_options(&config);
         if matches!(key_options.master_key, Ok(None)) {
             warn!("signing keys are not sealed on disk: there is no master key; docs/operations.md tells how to give one");
@@ -176,7 +176,8 @@ impl Daemon {
         let mut audit_tasks = JoinSet::new();
         let mut forwarded = None;
         let links = Arc::new(Links::default());
-        let mut source = Source::new(&config, engine.clone(), links.clone(), vitals);
+        let snapshots = Keeper::new(&config, registry.clone());
+        let mut source = Source::new(&config, engine.clone(), links.clone(), vitals, snapshots.clone());
 
         #[cfg(feature = "embedded-broker")]
         if let Some(tls) = broker_tls {
@@ -223,13 +224,15 @@ impl Daemon {
         let rotation = tokio::spawn(keys::rotate(keys.clone(), keys_changed));
         let revocations = revocations::publish(registry.clone(), links.clone());
         let usage = tokio::spawn(usage::keep(registry.clone(), config.file.registry.last_used_interval));
+        let snapshots = tokio::spawn(snapshots.keep());
         let source = Arc::new(source);
         let (told, measured) = (source.clone(), source.clone());
         let serving = Serving { settings: config.settings(), links: config.links() };
         let administrator = Administrator::new(registry.clone(), keys, Box::new(move || told.status()), on_change)
             .measuring(Box::new(move || measured.metrics()))
             .rotating_by(config.rotation_rule())
-            .explaining(serving);
+            .explaining(serving)
+            .backing_up(config.tls_directory());
         let administrator = Arc::new(administrator);
         let (stopping, shutdown) = watch::channel(false);
         let selftest = SelfTest::new(engine, registry.clone());
@@ -250,6 +253,7 @@ impl Daemon {
             control,
             rotation,
             usage,
+            snapshots,
             revocations,
             rates,
             #[cfg(feature = "http")]
@@ -287,6 +291,7 @@ impl Daemon {
         let _ = self.stopping.send(true);
         self.rotation.abort();
         self.usage.abort();
+        self.snapshots.abort();
         self.revocations.abort();
         self.audit.stop(self.forwarded.take()).await;
         self.audit_tasks.shutdown().await;

@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use super::links::Links;
 use super::rates::{self, History};
+use super::snapshots::Keeper;
 use super::vitals::{Vitals, built_at};
 use crate::admin::{ClockMetrics, DaemonStatus, LinkStatus, ListenerStatus, Metrics, ReplayMetrics};
 use crate::clock::UnixTime;
@@ -27,10 +28,11 @@ pub(super) struct Source {
     /// Where metrics and health are served.
     pub(super) http: Vec<String>,
     pub(super) history: Arc<History>,
+    pub(super) snapshots: Arc<Keeper>,
 }
 
 impl Source {
-    pub(super) fn new(config: &Config, engine: Arc<Engine>, links: Arc<Links>, vitals: Vitals) -> Self {
+    pub(super) fn new(config: &Config, engine: Arc<Engine>, links: Arc<Links>, vitals: Vitals, snapshots: Arc<Keeper>) -> Self {
         Self {
             started_at: UnixTime::from(SystemTime::now()),
             started: Instant::now(),
@@ -43,6 +45,7 @@ impl Source {
             embedded: None,
             http: Vec::new(),
             history: Arc::default(),
+            snapshots,
         }
     }
 
@@ -63,6 +66,7 @@ impl Source {
             embedded_broker: self.embedded.as_ref().map(|gateway| self.listener(gateway)),
             rates: self.history.rates(Instant::now(), rates::sum(self.gateways())),
             http: self.http.clone(),
+            snapshots: Some(self.snapshots.status()),
             ..DaemonStatus::default()
         }
     }

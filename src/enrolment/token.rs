@@ -88,7 +88,8 @@ impl TokenDigest {
     pub(super) const ABSENT: Self = Self([0; 32]);
 
     /// The bytes, the key of proofs.
-    pub(super) fn as_bytes(&self) -> &[u8; 32] {
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 

@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 
 use super::audit::{Notes, Trail, Wish};
 use super::error::RegistryError;
+use super::meta::Meta;
 use super::now;
 use super::revocations::{Revoked, Sequence};
 use super::store::{Store, Write};
@@ -26,6 +27,8 @@ use crate::token::Revocations;
 /// What is in force: durable, and read by every request.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
+    /// As it was when the registry was opened.
+    pub(super) meta: Meta,
     pub(super) clients: RwLock<HashMap<ClientId, Arc<Client>>>,
     pub(super) policy: RwLock<Arc<Policy>>,
     pub(super) book: RwLock<Arc<Book>>,
@@ -328,6 +331,11 @@ impl Committer {
         drop(queue);
         self.shared.wake.notify_one();
         seen.recv().map_err(|_| RegistryError::Stopped { path: self.path.clone() })
+    }
+
+    /// The registry's directory.
+    pub(super) fn directory(&self) -> &std::path::Path {
+        &self.path
     }
 
     /// What waits to be written to the audit trail.

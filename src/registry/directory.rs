@@ -1,8 +1,8 @@
 //! Private directories, made so that they are still there after a power cut.
 
-use std::fs::{self, DirBuilder, File};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use super::error::RegistryError;
@@ -32,4 +32,29 @@ pub(super) fn sync(directory: &Path) -> io::Result<()> {
 pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     sync(parent.unwrap_or(Path::new(".")))
+}
+
+/// Removes a file that may be gone already.
+pub(super) fn remove_file(path: &Path) -> Result<(), RegistryError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(RegistryError::io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Writes a file of mode 0600 whole or not at all, and durably.
+pub(super) fn write_private(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), RegistryError> {
+    // A leftover of an attempt that was cut off; another process is kept out by the registry's lock.
+    let temporary = directory.join(".new");
+    remove_file(&temporary)?;
+    let path = directory.join(name);
+    let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written
+        .and_then(|()| fs::rename(&temporary, &path))
+        .and_then(|()| sync(directory))
+        .inspect_err(|_| drop(fs::remove_file(&temporary)))
+        .map_err(RegistryError::io("write", &path))
 }

@@ -37,13 +37,13 @@ pub(super) struct TemplateV1 {
 impl Record for Template {
     const TREE: Tree = Tree::Templates;
     const KIND: &'static str = "enrolment template";
-    type V1 = TemplateV1;
+    type Stored = TemplateV1;
 
     fn name(&self) -> &str {
         self.name.as_str()
     }
 
-    fn to_v1(&self) -> TemplateV1 {
+    fn to_stored(&self) -> TemplateV1 {
         TemplateV1 {
             description: self.description.clone(),
             client_id: self.client_id.clone(),
@@ -60,7 +60,7 @@ impl Record for Template {
         }
     }
 
-    fn from_v1(name: &str, stored: TemplateV1) -> Option<Self> {
+    fn from_stored(name: &str, stored: TemplateV1) -> Option<Self> {
         Some(Self {
             name: name.parse().ok()?,
             description: stored.description,
@@ -97,13 +97,13 @@ pub(super) struct EnrolmentV1 {
 impl Record for Enrolment {
     const TREE: Tree = Tree::Enrolments;
     const KIND: &'static str = "enrolment";
-    type V1 = EnrolmentV1;
+    type Stored = EnrolmentV1;
 
     fn name(&self) -> &str {
         self.id.as_str()
     }
 
-    fn to_v1(&self) -> EnrolmentV1 {
+    fn to_stored(&self) -> EnrolmentV1 {
         EnrolmentV1 {
             description: self.description.clone(),
             template: self.template.clone(),
@@ -117,7 +117,7 @@ impl Record for Enrolment {
         }
     }
 
-    fn from_v1(name: &str, stored: EnrolmentV1) -> Option<Self> {
+    fn from_stored(name: &str, stored: EnrolmentV1) -> Option<Self> {
         Some(Self {
             id: name.parse().ok()?,
             description: stored.description,
@@ -164,20 +164,20 @@ pub(super) struct EnrolledDeviceV1 {
 impl Record for EnrolledDevice {
     const TREE: Tree = Tree::EnrolledDevices;
     const KIND: &'static str = "enrolled device";
-    type V1 = EnrolledDeviceV1;
+    type Stored = EnrolledDeviceV1;
 
     fn name(&self) -> &str {
         &self.key
     }
 
-    fn to_v1(&self) -> EnrolledDeviceV1 {
+    fn to_stored(&self) -> EnrolledDeviceV1 {
         match &self.state {
             DeviceState::Awaited => EnrolledDeviceV1 { client_id: None, enrolled_at: None },
             DeviceState::Enrolled { client_id, at } => EnrolledDeviceV1 { client_id: Some(client_id.clone()), enrolled_at: Some(*at) },
         }
     }
 
-    fn from_v1(name: &str, stored: EnrolledDeviceV1) -> Option<Self> {
+    fn from_stored(name: &str, stored: EnrolledDeviceV1) -> Option<Self> {
         let (enrolment, device) = name.split_once('/')?;
         let state = match (stored.client_id, stored.enrolled_at) {
             (None, None) => DeviceState::Awaited,

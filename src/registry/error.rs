@@ -8,6 +8,9 @@ use std::sync::Arc;
 use crate::clients::RotationError;
 use crate::enrolment::EnrolmentError;
 
+/// What Linux says when a disk cannot read what it holds.
+const EIO: i32 = 5;
+
 /// A failure of the registry or of the signing keys.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RegistryError {
@@ -98,7 +101,11 @@ pub enum RegistryError {
         reason: String,
     },
     /// The files are damaged.
-    #[error("the registry {} is damaged: check the disk, then restore the directory from a backup", path.display())]
+    #[error(
+        "the registry {} is damaged: check the disk; `credgate serve` goes back to its newest snapshot by itself if there is one, else \
+         `credgate restore` a backup",
+        path.display()
+    )]
     Corrupt {
         /// The registry's directory.
         path: PathBuf,
@@ -154,6 +161,14 @@ pub enum RegistryError {
         /// What is wrong and what to do.
         reason: String,
     },
+    /// A backup cannot be used.
+    #[error("the backup {} cannot be used: {reason}", path.display())]
+    BadBackup {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// A file operation failed.
     #[error("cannot {action} {}", path.display())]
     Io {
@@ -188,7 +203,20 @@ impl RegistryError {
             Self::Permissions { .. } => "permissions",
             Self::Key { .. } => "bad_key_file",
             Self::MasterKey { .. } => "master_key",
+            Self::BadBackup { .. } => "bad_backup",
             Self::Io { .. } => "io",
+        }
+    }
+
+    /// Whether it tells of damaged files, rather than of what an operator can put right.
+    pub(super) fn is_damage(&self) -> bool {
+        use io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
+        match self {
+            Self::Corrupt { .. } => true,
+            Self::Io { action: "open the registry", source, .. } => {
+                matches!(source.kind(), InvalidData | InvalidInput | Other | UnexpectedEof) || source.raw_os_error() == Some(EIO)
+            }
+            _ => false,
         }
     }
 

@@ -17,6 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
+use super::backup::{BackupFile, PlainKeys, backup_files};
 use super::directory;
 use super::error::RegistryError;
 use crate::audit::{AuditLog, Event, What};
@@ -170,6 +171,12 @@ impl KindStore {
         rotation.keys(rules).into_iter().map(told).collect()
     }
 
+    /// The files of the keys and of their states, between two changes, to be those of `place`.
+    pub(super) fn backup(&self, place: &str, plain: PlainKeys) -> Result<Vec<BackupFile>, RegistryError> {
+        let _held = self.held();
+        backup_files(&self.options.directory, place, plain, |name| name.ends_with(files::PLAIN_SUFFIX))
+    }
+
     /// Publishes a new key, which signs after [`RotationRules::propagation`]. Blocks until it is durable, as do all changes.
     ///
     /// # Errors
@@ -287,7 +294,7 @@ impl KindStore {
         let mut text = serde_json::to_string_pretty(&document)
             .map_err(|error| bad_key(&self.options.directory.join(ROTATION), &format!("cannot be written: {error}")))?;
         text.push('\n');
-        files::write_private(&self.options.directory, ROTATION, text.as_bytes())
+        directory::write_private(&self.options.directory, ROTATION, text.as_bytes())
     }
 
     fn held(&self) -> MutexGuard<'_, Option<Open>> {

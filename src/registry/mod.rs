@@ -3,6 +3,7 @@
 //! Every read comes from memory. A change returns when it is durable, and is visible from then on.
 
 mod audit;
+mod backup;
 mod ballast;
 mod committer;
 mod credentials;
@@ -10,12 +11,16 @@ mod directory;
 mod enrol;
 mod enrolments;
 mod error;
+mod export;
 mod inspection;
 mod keys;
+mod meta;
 mod policies;
 mod records;
+mod restore;
 mod revocations;
 mod rules;
+mod snapshots;
 mod store;
 mod usage;
 mod writer;
@@ -40,17 +45,22 @@ use audit::{Notes, Trail};
 use committer::{Batch, Committer, Devices, Effect, Memory, Staged};
 use credentials::Confirmations;
 use enrolments::EnrolledDevice;
-use records::{Meta, Record};
+use meta::{Lineage, Meta};
+use records::Record;
 use revocations::{Revoked, Sequence};
 use store::{Store, Sync, Write};
 use usage::{LastUsed, Usage};
 use writer::Writer;
 
 pub use audit::{AuditHooks, AuditLimits, AuditWrite, Signer, Written};
+pub use backup::{BACKUP_MAGIC, Backup, BackupFile, BackupWriter, Manifest, PlainKeys, backup_files};
 pub use committer::WriteCounts;
 pub use error::RegistryError;
 pub use inspection::Inspection;
 pub use keys::{Install, KeyInfo, KeyOptions, KeyStore, MasterKey};
+pub use meta::{Origin, Restored};
+pub use restore::{Staging, finish as finish_restore};
+pub use snapshots::{FellBack, Snapshot, Snapshots};
 
 /// Where the registry lies.
 #[derive(Debug, Clone)]
@@ -84,11 +94,11 @@ impl Registry {
     }
 
     fn open_with(options: &RegistryOptions, sync: Sync) -> Result<Arc<Self>, RegistryError> {
-        let mut store = Store::open(options, sync)?;
-        if load::<Meta>(&store)?.is_empty() {
-            let meta = Meta { created_at: now() };
-            store.commit(&[write(&meta)?])?;
+        if let Some(state) = options.directory.parent() {
+            restore::finish(state)?;
         }
+        let mut store = Store::open(options, sync)?;
+        let meta = settle_meta(&mut store)?;
         let clients: HashMap<ClientId, Arc<Client>> =
             load::<Client>(&store)?.into_iter().map(|client| (client.client_id.clone(), Arc::new(client))).collect();
         let policy = Policy {
@@ -109,13 +119,19 @@ impl Registry {
             clients: load::<Revocations>(&store)?.into_iter().map(|found| (found.client_id.clone(), Arc::new(found))).collect(),
         };
         let (clients, policy) = (RwLock::new(clients), RwLock::new(Arc::new(policy)));
-        let memory = Arc::new(Memory { clients, policy, book, devices: RwLock::new(devices), revoked: RwLock::new(revoked) });
+        let memory = Arc::new(Memory { meta, clients, policy, book, devices: RwLock::new(devices), revoked: RwLock::new(revoked) });
         let notes = Notes::default();
         let trail = Trail::load(&store, &notes)?;
         let committer =
             Committer::start(store, memory.clone(), trail, notes).map_err(RegistryError::io("start the thread of", &options.directory))?;
         let (committer, rule, revoked) = (Writer::new(committer), Arc::default(), Arc::default());
         Ok(Arc::new(Self { memory, committer, confirmations: Arc::default(), usage, rule, revoked }))
+    }
+
+    /// How it took the place of another, if it did.
+    #[must_use]
+    pub fn restored(&self) -> Option<&Restored> {
+        self.memory.meta.restored.as_ref()
     }
 
     /// Sets a rule that changes keep from now on, beside the registry's own. The first one set stays.
@@ -302,6 +318,25 @@ fn put_client(client: Arc<Client>, staged: &Staged<'_>) -> Result<(Batch, Arc<Cl
     rules::check_client(&client, &staged.policy())?;
     let events = credentials::events(staged.client(&client.client_id).as_deref(), &client);
     Ok((Batch::of(write(&*client)?, Effect::Client(client.client_id.clone(), Some(client.clone()))).audited(events), client))
+}
+
+/// The registry's own record: that of a new one, of one from before there were lineages, or as it is.
+fn settle_meta(store: &mut Store) -> Result<Meta, RegistryError> {
+    let marked = meta::marked(store.directory())?;
+    let found = load::<Meta>(store)?.into_iter().next();
+    if found.is_none() && marked.is_some() {
+        let source = "it reads as if it held nothing, though there is a registry: its log is damaged at the beginning";
+        return Err(RegistryError::Corrupt { path: store.directory().to_owned(), source: Arc::new(std::io::Error::other(source)) });
+    }
+    let mut meta = found.unwrap_or_else(|| Meta { created_at: now(), ..Meta::default() });
+    if !meta.lineage.is_known() {
+        meta.lineage = Lineage::random()?;
+        store.commit(&[write(&meta)?])?;
+    }
+    if marked != Some(meta.lineage) {
+        meta::mark(store.directory(), meta.lineage)?;
+    }
+    Ok(meta)
 }
 
 fn write<R: Record>(record: &R) -> Result<Write, RegistryError> {

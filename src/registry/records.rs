@@ -16,9 +16,6 @@ use crate::jose::{Algorithm, Jwk};
 use crate::oauth::{RoleName, ScopeToken};
 use crate::policy::{Dialect, ResourceServer, ResourceServerId, Role, Scope, TokenFormat, TopicPermission};
 
-/// The latest version of each kind; there is but one so far.
-const VERSION: u64 = 1;
-
 /// sled keeps a page above some 128 KiB in a file of its own, which it does not sync, and never recovers if writing that file fails. A leaf page
 /// holds up to 17 records, however large: these fit.
 pub(super) const MAX_RECORD: usize = 6 * 1_024;
@@ -57,6 +54,11 @@ impl Tree {
         Tree::LastUsed,
     ];
 
+    /// The tree of that name.
+    pub(super) fn of(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|tree| tree.name() == name)
+    }
+
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Meta => "meta",
@@ -80,19 +82,27 @@ pub(super) trait Record: Sized {
     const TREE: Tree;
     /// For people.
     const KIND: &'static str;
-    /// Version 1 of the format.
-    type V1: Serialize + DeserializeOwned;
+    /// The version of the form that is written.
+    const VERSION: u64 = 1;
+    /// That form.
+    type Stored: Serialize + DeserializeOwned;
 
     fn name(&self) -> &str;
-    fn to_v1(&self) -> Self::V1;
+    fn to_stored(&self) -> Self::Stored;
     /// `None` if the name is none of its kind, or a value none of its member.
-    fn from_v1(name: &str, stored: Self::V1) -> Option<Self>;
+    fn from_stored(name: &str, stored: Self::Stored) -> Option<Self>;
+
+    /// What a form before [`Self::VERSION`] comes to in the one that is written; `None` for a version that never was. It is written anew with the
+    /// record's next change.
+    fn migrate(_version: u64, _value: &[u8]) -> Option<Result<Self::Stored, serde_cbor::Error>> {
+        None
+    }
 }
 
 /// The bytes to keep.
 pub(super) fn encode<R: Record>(record: &R) -> Result<Vec<u8>, RegistryError> {
     let invalid = |reason: &'static str| RegistryError::Invalid { kind: R::KIND, id: record.name().to_owned(), reason: reason.into() };
-    let bytes = serde_cbor::to_vec(&(VERSION, record.to_v1())).map_err(|_| invalid("cannot be written as CBOR"))?;
+    let bytes = serde_cbor::to_vec(&(R::VERSION, record.to_stored())).map_err(|_| invalid("cannot be written as CBOR"))?;
     if bytes.len() > MAX_RECORD { Err(invalid("is larger than 6 KiB")) } else { Ok(bytes) }
 }
 
@@ -101,12 +111,20 @@ pub(super) fn decode<R: Record>(path: &Path, key: &[u8], value: &[u8]) -> Result
     let (tree, key) = (R::TREE.name(), String::from_utf8_lossy(key).into_owned());
     let malformed = |reason: String| RegistryError::Malformed { path: path.to_owned(), tree, key: key.clone(), reason };
     let version = from_cbor::<(u64, IgnoredAny)>(value).map_err(|error| malformed(error.to_string()))?.0;
-    let stored = match version {
-        1 => from_cbor::<(u64, R::V1)>(value).map_err(|error| malformed(error.to_string()))?.1,
-        0 => return Err(malformed("version 0".to_owned())),
-        _ => return Err(RegistryError::NewerVersion { path: path.to_owned(), tree, key, version, known: VERSION }),
+    if version > R::VERSION {
+        return Err(RegistryError::NewerVersion { path: path.to_owned(), tree, key, version, known: R::VERSION });
+    }
+    let stored = match version == R::VERSION {
+        true => from_cbor::<(u64, R::Stored)>(value).map(|(_, stored)| stored),
+        false => R::migrate(version, value).ok_or_else(|| malformed(format!("version {version}")))?,
     };
-    R::from_v1(&key, stored).ok_or_else(|| malformed("its name or a value is not valid".to_owned()))
+    let stored = stored.map_err(|error| malformed(error.to_string()))?;
+    R::from_stored(&key, stored).ok_or_else(|| malformed("its name or a value is not valid".to_owned()))
+}
+
+/// What is after the version, of a form before the one that is written.
+pub(super) fn older<T: DeserializeOwned>(value: &[u8]) -> Result<T, serde_cbor::Error> {
+    from_cbor::<(u64, T)>(value).map(|(_, stored)| stored)
 }
 
 /// Named fields only: by default serde_cbor would take a map of integers for any struct.
@@ -115,39 +133,6 @@ fn from_cbor<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_cbor::Error> 
     let value = T::deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(value)
-}
-
-/// The registry itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Meta {
-    pub(super) created_at: UnixTime,
-}
-
-/// The only record of its tree.
-pub(super) const META_NAME: &str = "registry";
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct MetaV1 {
-    created_at: UnixTime,
-}
-
-impl Record for Meta {
-    const TREE: Tree = Tree::Meta;
-    const KIND: &'static str = "registry";
-    type V1 = MetaV1;
-
-    fn name(&self) -> &str {
-        META_NAME
-    }
-
-    fn to_v1(&self) -> MetaV1 {
-        MetaV1 { created_at: self.created_at }
-    }
-
-    fn from_v1(name: &str, stored: MetaV1) -> Option<Self> {
-        (name == META_NAME).then_some(Self { created_at: stored.created_at })
-    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -250,13 +235,13 @@ impl KeyV1 {
 impl Record for Client {
     const TREE: Tree = Tree::Clients;
     const KIND: &'static str = "client";
-    type V1 = ClientV1;
+    type Stored = ClientV1;
 
     fn name(&self) -> &str {
         self.client_id.as_str()
     }
 
-    fn to_v1(&self) -> ClientV1 {
+    fn to_stored(&self) -> ClientV1 {
         let secret = |secret: &ClientSecret| SecretV1 {
             digest: secret.digest,
             created_at: secret.created_at,
@@ -288,7 +273,7 @@ impl Record for Client {
         }
     }
 
-    fn from_v1(name: &str, stored: ClientV1) -> Option<Self> {
+    fn from_stored(name: &str, stored: ClientV1) -> Option<Self> {
         let secret = |secret: SecretV1| ClientSecret {
             digest: secret.digest,
             created_at: secret.created_at,
@@ -347,13 +332,13 @@ pub(super) struct ResourceServerV1 {
 impl Record for ResourceServer {
     const TREE: Tree = Tree::ResourceServers;
     const KIND: &'static str = "resource server";
-    type V1 = ResourceServerV1;
+    type Stored = ResourceServerV1;
 
     fn name(&self) -> &str {
         self.id.as_str()
     }
 
-    fn to_v1(&self) -> ResourceServerV1 {
+    fn to_stored(&self) -> ResourceServerV1 {
         ResourceServerV1 {
             audience: self.audience.clone(),
             description: self.description.clone(),
@@ -367,7 +352,7 @@ impl Record for ResourceServer {
         }
     }
 
-    fn from_v1(name: &str, stored: ResourceServerV1) -> Option<Self> {
+    fn from_stored(name: &str, stored: ResourceServerV1) -> Option<Self> {
         Some(Self {
             id: name.parse().ok()?,
             audience: stored.audience,
@@ -396,13 +381,13 @@ pub(super) struct ScopeV1 {
 impl Record for Scope {
     const TREE: Tree = Tree::Scopes;
     const KIND: &'static str = "scope";
-    type V1 = ScopeV1;
+    type Stored = ScopeV1;
 
     fn name(&self) -> &str {
         self.name.as_str()
     }
 
-    fn to_v1(&self) -> ScopeV1 {
+    fn to_stored(&self) -> ScopeV1 {
         ScopeV1 {
             description: self.description.clone(),
             resource_server: self.resource_server.clone(),
@@ -412,7 +397,7 @@ impl Record for Scope {
         }
     }
 
-    fn from_v1(name: &str, stored: ScopeV1) -> Option<Self> {
+    fn from_stored(name: &str, stored: ScopeV1) -> Option<Self> {
         Some(Self {
             name: name.parse().ok()?,
             description: stored.description,
@@ -436,13 +421,13 @@ pub(super) struct RoleV1 {
 impl Record for Role {
     const TREE: Tree = Tree::Roles;
     const KIND: &'static str = "role";
-    type V1 = RoleV1;
+    type Stored = RoleV1;
 
     fn name(&self) -> &str {
         self.name.as_str()
     }
 
-    fn to_v1(&self) -> RoleV1 {
+    fn to_stored(&self) -> RoleV1 {
         RoleV1 {
             description: self.description.clone(),
             scope: self.scope.iter().cloned().collect(),
@@ -451,7 +436,7 @@ impl Record for Role {
         }
     }
 
-    fn from_v1(name: &str, stored: RoleV1) -> Option<Self> {
+    fn from_stored(name: &str, stored: RoleV1) -> Option<Self> {
         Some(Self {
             name: name.parse().ok()?,
             description: stored.description,

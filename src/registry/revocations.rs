@@ -21,6 +21,8 @@ use crate::token::{NotKept, RevocationState, RevocationStore, Revocations, Revok
 
 /// Resource servers that were removed and are remembered, so that their lists are taken away from a broker that was not there then.
 const MAX_REMOVED: usize = 64;
+/// How far the sequence number goes ahead when a registry takes the place of another: as many revocations as nobody makes more than a clock counts.
+const LEAP: u64 = 86_400;
 /// Records that are forgotten in one write.
 const BATCH: usize = 512;
 
@@ -35,6 +37,12 @@ impl Sequence {
     /// The next one. No less than the time: it must not come again if the registry is restored from a backup.
     fn next(&self, now: UnixTime) -> Self {
         Self { number: self.number.saturating_add(1).max(now.as_secs()), removed: self.removed.clone() }
+    }
+
+    /// The next one of a registry that takes the place of another at that time. The other's may have been ahead of the clock, as it is after many
+    /// revocations at once.
+    pub(super) fn leap(&self, time: UnixTime) -> Self {
+        Self { number: self.next(time).number.saturating_add(LEAP), removed: self.removed.clone() }
     }
 }
 
@@ -52,17 +60,17 @@ pub(super) struct SequenceV1 {
 impl Record for Sequence {
     const TREE: Tree = Tree::Sequence;
     const KIND: &'static str = "sequence number";
-    type V1 = SequenceV1;
+    type Stored = SequenceV1;
 
     fn name(&self) -> &str {
         SEQUENCE_NAME
     }
 
-    fn to_v1(&self) -> SequenceV1 {
+    fn to_stored(&self) -> SequenceV1 {
         SequenceV1 { number: self.number, removed: self.removed.clone() }
     }
 
-    fn from_v1(name: &str, stored: SequenceV1) -> Option<Self> {
+    fn from_stored(name: &str, stored: SequenceV1) -> Option<Self> {
         (name == SEQUENCE_NAME).then_some(Self { number: stored.number, removed: stored.removed })
     }
 }
@@ -89,13 +97,13 @@ struct RevokedTokenV1 {
 impl Record for Revocations {
     const TREE: Tree = Tree::Revocations;
     const KIND: &'static str = "revocation";
-    type V1 = RevocationsV1;
+    type Stored = RevocationsV1;
 
     fn name(&self) -> &str {
         self.client_id.as_str()
     }
 
-    fn to_v1(&self) -> RevocationsV1 {
+    fn to_stored(&self) -> RevocationsV1 {
         let token = |token: &RevokedToken| RevokedTokenV1 {
             rs: token.resource_server.clone(),
             // Ours are always base64url of 16 bytes.
@@ -107,7 +115,7 @@ impl Record for Revocations {
         RevocationsV1 { issued_before: self.issued_before, tokens: self.tokens.iter().map(token).collect() }
     }
 
-    fn from_v1(name: &str, stored: RevocationsV1) -> Option<Self> {
+    fn from_stored(name: &str, stored: RevocationsV1) -> Option<Self> {
         let token = |token: RevokedTokenV1| {
             Some(RevokedToken {
                 resource_server: token.rs,

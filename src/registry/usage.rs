@@ -32,17 +32,17 @@ pub(super) struct LastUsedV1 {
 impl Record for LastUsed {
     const TREE: Tree = Tree::LastUsed;
     const KIND: &'static str = "last use";
-    type V1 = LastUsedV1;
+    type Stored = LastUsedV1;
 
     fn name(&self) -> &str {
         self.client_id.as_str()
     }
 
-    fn to_v1(&self) -> LastUsedV1 {
+    fn to_stored(&self) -> LastUsedV1 {
         LastUsedV1 { used: self.times.clone() }
     }
 
-    fn from_v1(name: &str, stored: LastUsedV1) -> Option<Self> {
+    fn from_stored(name: &str, stored: LastUsedV1) -> Option<Self> {
         Some(Self { client_id: name.parse().ok()?, times: stored.used })
     }
 }

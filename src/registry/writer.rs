@@ -62,6 +62,11 @@ impl Writer {
         self.look(move |store, trail| trail.page(store, &query))?
     }
 
+    /// The registry's directory.
+    pub(super) fn directory(&self) -> &std::path::Path {
+        self.committer.directory()
+    }
+
     /// What was written so far.
     pub(super) fn counts(&self) -> WriteCounts {
         self.committer.counts()

@@ -12,6 +12,7 @@
 mod architecture;
 mod assertions;
 mod audit;
+mod backup;
 mod check;
 mod codes;
 mod console;
@@ -42,6 +43,7 @@ mod revocation;
 mod rotation;
 mod self_service;
 mod site;
+mod snapshots;
 mod stub_broker;
 mod supervision;
 #[cfg(feature = "top")]

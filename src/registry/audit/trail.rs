@@ -135,6 +135,11 @@ impl Trail {
         notes.last_checkpoint.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&self.last_checkpoint);
     }
 
+    /// The number of the last entry.
+    pub(in super::super) fn last(&self) -> u64 {
+        self.head.seq
+    }
+
     /// How many entries there are.
     pub(in super::super) fn count(&self) -> u64 {
         self.head.seq.saturating_sub(self.anchor.link.seq)

@@ -1,9 +1,9 @@
 //! The files of signing keys, one key a file, mode 0600: `{kid}.pem` (PKCS#8, RFC 8410 or 5915, which OpenSSL reads), or `{kid}.sealed`
 //! (`seal.rs`) if there is a master key.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +19,8 @@ use crate::registry::directory;
 use crate::registry::error::RegistryError;
 
 const PLAIN: &str = "pem";
+/// The end of the name of a file that holds a key as it is.
+pub(super) const PLAIN_SUFFIX: &str = ".pem";
 const SEALED: &str = "sealed";
 /// Goes before the seconds in the text above the PEM block (RFC 7468 section 2 allows text there), where they survive copying.
 const CREATED_AT: &str = "created_at: ";
@@ -107,7 +109,7 @@ impl Files<'_> {
             }
         };
         let name = format!("{}.{extension}", key.kid());
-        write_private(self.directory, &name, text.as_bytes())?;
+        directory::write_private(self.directory, &name, text.as_bytes())?;
         Ok(StoredKey { key, created_at, path: self.directory.join(name) })
     }
 
@@ -120,7 +122,7 @@ impl Files<'_> {
         if !is_sealed(&stored.path) {
             *stored = self.store(stored.key.clone(), stored.created_at)?;
         }
-        remove_file(&plain)?;
+        directory::remove_file(&plain)?;
         directory::sync(self.directory).map_err(RegistryError::io("write", self.directory))?;
         Ok(true)
     }
@@ -170,16 +172,9 @@ fn is_sealed(path: &Path) -> bool {
 /// Removes the files of a key, durably.
 pub(super) fn remove(directory: &Path, kid: &str) -> Result<(), RegistryError> {
     for extension in [PLAIN, SEALED] {
-        remove_file(&directory.join(format!("{kid}.{extension}")))?;
+        directory::remove_file(&directory.join(format!("{kid}.{extension}")))?;
     }
     directory::sync(directory).map_err(RegistryError::io("write", directory))
-}
-
-fn remove_file(path: &Path) -> Result<(), RegistryError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(RegistryError::io("remove", path)(error)),
-        _ => Ok(()),
-    }
 }
 
 /// The content of a file that only its owner may read, and when it was changed.
@@ -252,21 +247,4 @@ pub(super) fn pem(key: &SigningKey, created_at: UnixTime) -> Result<Zeroizing<St
     ));
     text.push_str(&pem);
     Ok(text)
-}
-
-/// Writes a file of mode 0600 whole or not at all, and durably.
-pub(super) fn write_private(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), RegistryError> {
-    // A leftover of an attempt that was cut off; another process is kept out by the registry's lock.
-    let temporary = directory.join(".new");
-    remove_file(&temporary)?;
-    let path = directory.join(name);
-    let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    written
-        .and_then(|()| fs::rename(&temporary, &path))
-        .and_then(|()| directory::sync(directory))
-        .inspect_err(|_| drop(fs::remove_file(&temporary)))
-        .map_err(RegistryError::io("write", &path))
 }

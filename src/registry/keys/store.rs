@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Clock, Install, KeyInfo, KeyOptions, KindStore, not_found};
 use crate::audit::AuditLog;
 use crate::jose::{KeyRing, KeyType, Moment};
+use crate::registry::backup::{BackupFile, PlainKeys};
 use crate::registry::error::RegistryError;
 use crate::registry::now;
 
@@ -138,6 +139,16 @@ impl KeyStore {
             keys.extend(kind.list()?);
         }
         Ok(keys)
+    }
+
+    /// The files of all keys and of their states, each kind's between two changes.
+    ///
+    /// # Errors
+    /// If a key is not sealed and `plain` refuses that, or a file cannot be read.
+    pub fn backup(&self, plain: PlainKeys) -> Result<Vec<BackupFile>, RegistryError> {
+        let mut files = self.ed25519.backup("keys", plain)?;
+        files.extend(self.p256.backup("keys/p256", plain)?);
+        Ok(files)
     }
 
     /// Publishes a new key of that kind, which signs after [`RotationRules::propagation`](crate::jose::RotationRules::propagation), or at once if it

@@ -143,7 +143,7 @@ fn key_files_are_those_of_rfc_8410() {
     directory::prepare(&bench.keys).unwrap();
     let kid = SigningKey::from_seed(&Zeroizing::new(seed)).kid().to_owned();
     let bare = text.split_once(")\n").unwrap().1;
-    files::write_private(&bench.keys, &format!("{kid}.pem"), bare.as_bytes()).unwrap();
+    directory::write_private(&bench.keys, &format!("{kid}.pem"), bare.as_bytes()).unwrap();
     assert_eq!(bench.load().unwrap().active().kid(), kid);
     let created_at = bench.store().list().unwrap()[0].created_at;
     assert!(crate::registry::now().as_secs().abs_diff(created_at.as_secs()) < 3_600, "without a mark the file's time counts");
@@ -254,7 +254,7 @@ fn a_process_that_ends_between_two_files_leaves_keys_to_go_on_with() {
     // Between the states and the removal of a file: it is removed at the next start.
     let pem = fs::read(bench.path(&old)).unwrap();
     bench.store().revoke(&old).unwrap();
-    files::write_private(&bench.keys, &format!("{old}.pem"), &pem).unwrap();
+    directory::write_private(&bench.keys, &format!("{old}.pem"), &pem).unwrap();
     let ring = bench.load().unwrap();
     assert_ne!(ring.active().kid(), old);
     assert!(!bench.path(&old).exists(), "revoked for good");
@@ -370,7 +370,8 @@ fn deny_a_public_key_that_does_not_belong() {
     let key = SigningKey::from_seed(&Zeroizing::new([1; 32]));
     for (public, accepted) in [(*key.public().x(), true), ([9; 32], false)] {
         let pair = KeypairBytes { secret_key: *key.secret_bytes(), public_key: Some(ed25519_dalek::pkcs8::PublicKeyBytes(public)) };
-        files::write_private(&bench.keys, &format!("{}.pem", key.kid()), pair.to_pkcs8_pem(LineEnding::LF).unwrap().as_bytes()).unwrap();
+        directory::write_private(&bench.keys, &format!("{}.pem", key.kid()), pair.to_pkcs8_pem(LineEnding::LF).unwrap().as_bytes())
+            .unwrap();
         assert_eq!(bench.load().is_ok(), accepted);
     }
 }
@@ -420,12 +421,12 @@ fn plain_keys_are_sealed_when_a_master_key_appears() {
     assert_eq!(bench.store().list().unwrap()[0].created_at, UnixTime::from_secs(10_000));
     assert_eq!(bench.load().unwrap().active().secret_bytes(), seed);
     // Cut off between the sealed file and the removal of the plain one.
-    files::write_private(&bench.keys, &format!("{}.pem", kids[0]), &plain[0]).unwrap();
+    directory::write_private(&bench.keys, &format!("{}.pem", kids[0]), &plain[0]).unwrap();
     assert_eq!(bench.store().list().unwrap().len(), 2);
     bench.load().unwrap();
     assert!(!bench.path(&kids[0]).exists());
     // The same without states: each key counts once.
-    files::write_private(&bench.keys, &format!("{}.pem", kids[0]), &plain[0]).unwrap();
+    directory::write_private(&bench.keys, &format!("{}.pem", kids[0]), &plain[0]).unwrap();
     fs::remove_file(bench.keys.join(ROTATION)).unwrap();
     assert_eq!(bench.store().list().unwrap().len(), 2);
     assert_eq!(bench.load().unwrap().jwk_set().keys.len(), 2);

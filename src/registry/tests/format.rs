@@ -4,7 +4,8 @@ use crate::clients::{AuthMethod, ClientKey, CredentialRef, Initiator, Retire, Ro
 use crate::policy::Dialect;
 use crate::token::{RevokedToken, TokenHash};
 
-use super::records::{Meta, Record, decode, encode};
+use super::meta::Meta;
+use super::records::{Record, decode, encode};
 use super::*;
 
 fn hex(bytes: &[u8]) -> String {
@@ -290,8 +291,19 @@ fn version_1_of_an_enrolled_device() {
 }
 
 #[test]
-fn version_1_of_the_registry() {
-    check(Meta { created_at: NOW }, "8201a16a637265617465645f61741a6b0362b0");
+fn versions_1_and_2_of_the_registry() {
+    use super::super::meta::{Lineage, Origin, Restored};
+    let lineage = Lineage::parse("000102030405060708090a0b0c0d0e0f").unwrap();
+    let meta = Meta { created_at: NOW, lineage, restored: None };
+    check(meta.clone(), "8202a26a637265617465645f61741a6b0362b0676c696e6561676550000102030405060708090a0b0c0d0e0f");
+    let (at, as_of, set_aside) = (NOW.saturating_add(1), NOW, "damaged-x".to_owned());
+    check(
+        Meta { restored: Some(Restored { origin: Origin::FallBack, at, as_of, set_aside }), ..meta },
+        "8202a36a637265617465645f61741a6b0362b0676c696e6561676550000102030405060708090a0b0c0d0e0f68726573746f726564a4666f72696769\
+         6e6966616c6c5f6261636b6261741a6b0362b16561735f6f661a6b0362b0697365745f61736964656964616d616765642d78",
+    );
+    let old = decode::<Meta>(Path::new("/r"), b"registry", &unhex("8201a16a637265617465645f61741a6b0362b0")).unwrap();
+    assert_eq!(old, Meta { created_at: NOW, ..Meta::default() });
 }
 
 #[test]
@@ -314,7 +326,7 @@ fn version_1_of_an_audit_entry_and_of_the_anchor() {
 
 #[test]
 fn deny_records_of_another_form() {
-    let good = encode(&Meta { created_at: NOW }).unwrap();
+    let good = encode(&Meta { created_at: NOW, ..Meta::default() }).unwrap();
     for (bytes, reason) in [
         (vec![], "EOF"),
         (vec![0x81, 0x01], "length"),

@@ -1,5 +1,6 @@
 #![expect(clippy::arithmetic_side_effects, reason = "tests count small numbers")]
 
+mod backup;
 mod changes;
 mod credentials;
 mod damage;
@@ -10,6 +11,7 @@ mod inspection;
 mod kill;
 mod measure;
 mod revocations;
+mod snapshots;
 mod trail;
 
 use std::path::Path;
