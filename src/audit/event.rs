@@ -78,6 +78,8 @@ happenings! {
     RegistryRestored = "registry", "restored";
     /// The same by the gateway itself: the registry's files were damaged, and it went back to a snapshot.
     RegistryFellBack = "registry", "fell_back";
+    /// The registry has lost its end: `count` entries of the trail, and the changes that they told of.
+    RegistryLostEnd = "registry", "lost_end";
     /// The clock was set: it is not what it was, and the time since.
     ClockStepped = "clock", "stepped";
     /// A signed statement of the trail before it.

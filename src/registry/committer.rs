@@ -13,10 +13,10 @@ use std::thread::JoinHandle;
 
 use super::audit::{Notes, Trail, Wish};
 use super::error::RegistryError;
-use super::meta::Meta;
-use super::now;
+use super::meta::{self, Mark, Meta};
 use super::revocations::{Revoked, Sequence};
 use super::store::{Store, Write};
+use super::{load, now};
 use crate::audit::Event;
 use crate::clients::Client;
 use crate::enrolment::{Book, DeviceName, DeviceState};
@@ -29,6 +29,8 @@ use crate::token::Revocations;
 pub(super) struct Memory {
     /// As it was when the registry was opened.
     pub(super) meta: Meta,
+    /// Entries of the audit trail that were there when the registry was last closed, and are not any more.
+    pub(super) lost: u64,
     pub(super) clients: RwLock<HashMap<ClientId, Arc<Client>>>,
     pub(super) policy: RwLock<Arc<Policy>>,
     pub(super) book: RwLock<Arc<Book>>,
@@ -430,8 +432,21 @@ fn run(mut store: Store, mut trail: Trail, shared: &Shared) {
         }
         looks.into_iter().for_each(|look| look(&store, &trail));
         if is_end {
+            mark(&store, &trail);
             return;
         }
+    }
+}
+
+/// Notes beside the log how far it goes, for whoever opens it next.
+fn mark(store: &Store, trail: &Trail) {
+    // What is on disk, which may have become another registry since it was opened.
+    let lineage = load::<Meta>(store).ok().and_then(|found| found.first().map(|meta| meta.lineage));
+    let Some(mark) = lineage.map(|lineage| Mark { lineage, audit_seq: trail.last() }) else { return };
+    if meta::marked(store.directory()).ok().flatten() != Some(mark)
+        && let Err(error) = meta::mark(store.directory(), mark)
+    {
+        tracing::warn!(code = error.code(), %error, "it cannot be noted how far the registry goes");
     }
 }
 

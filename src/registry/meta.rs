@@ -122,18 +122,29 @@ impl Record for Meta {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-struct Mark {
-    lineage: String,
+/// What the mark tells.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// Which registry lies there; one that is not known if the mark cannot be read.
+    pub(super) lineage: Lineage,
+    /// The last entry of its audit trail when it was closed: a log that ends before has lost its end.
+    pub(super) audit_seq: u64,
 }
 
-/// The lineage that the mark in a registry's directory tells; `None` if there is no mark. One that cannot be read tells none that is known.
-pub(super) fn marked(registry: &Path) -> Result<Option<Lineage>, RegistryError> {
+#[derive(Serialize, Deserialize)]
+struct MarkFile {
+    lineage: String,
+    #[serde(default)]
+    audit_seq: u64,
+}
+
+/// The mark in a registry's directory; `None` if there is none.
+pub(super) fn marked(registry: &Path) -> Result<Option<Mark>, RegistryError> {
     let path = registry.join(MARK);
     match fs::read(&path) {
         Ok(text) => {
-            let mark = serde_json::from_slice(&text).ok().and_then(|Mark { lineage }| Lineage::parse(&lineage));
-            Ok(Some(mark.unwrap_or_default()))
+            let read = |MarkFile { lineage, audit_seq }| Some(Mark { lineage: Lineage::parse(&lineage)?, audit_seq });
+            Ok(Some(serde_json::from_slice(&text).ok().and_then(read).unwrap_or_default()))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(RegistryError::io("read", &path)(error)),
@@ -141,7 +152,8 @@ pub(super) fn marked(registry: &Path) -> Result<Option<Lineage>, RegistryError> 
 }
 
 /// Makes or replaces the mark, durably.
-pub(super) fn mark(registry: &Path, lineage: Lineage) -> Result<(), RegistryError> {
-    let text = format!("{{\"lineage\":\"{lineage}\"}}\n");
+pub(super) fn mark(registry: &Path, mark: Mark) -> Result<(), RegistryError> {
+    let Mark { lineage, audit_seq } = mark;
+    let text = format!("{{\"lineage\":\"{lineage}\",\"audit_seq\":{audit_seq}}}\n");
     directory::write_private(registry, MARK, text.as_bytes())
 }

@@ -34,6 +34,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::SystemTime;
 
+use crate::audit::{AuditLog as _, Event, What};
 use crate::clients::{Client, Status};
 use crate::clock::UnixTime;
 use crate::enrolment::{Book, Enrolment, Template};
@@ -45,7 +46,7 @@ use audit::{Notes, Trail};
 use committer::{Batch, Committer, Devices, Effect, Memory, Staged};
 use credentials::Confirmations;
 use enrolments::EnrolledDevice;
-use meta::{Lineage, Meta};
+use meta::{Lineage, Mark, Meta};
 use records::Record;
 use revocations::{Revoked, Sequence};
 use store::{Store, Sync, Write};
@@ -98,7 +99,7 @@ impl Registry {
             restore::finish(state)?;
         }
         let mut store = Store::open(options, sync)?;
-        let meta = settle_meta(&mut store)?;
+        let (meta, closed_at) = settle_meta(&mut store)?;
         let clients: HashMap<ClientId, Arc<Client>> =
             load::<Client>(&store)?.into_iter().map(|client| (client.client_id.clone(), Arc::new(client))).collect();
         let policy = Policy {
@@ -118,10 +119,11 @@ impl Registry {
             sequence: load::<Sequence>(&store)?.into_iter().next().map(Arc::new).unwrap_or_default(),
             clients: load::<Revocations>(&store)?.into_iter().map(|found| (found.client_id.clone(), Arc::new(found))).collect(),
         };
-        let (clients, policy) = (RwLock::new(clients), RwLock::new(Arc::new(policy)));
-        let memory = Arc::new(Memory { meta, clients, policy, book, devices: RwLock::new(devices), revoked: RwLock::new(revoked) });
         let notes = Notes::default();
         let trail = Trail::load(&store, &notes)?;
+        let lost = closed_at.saturating_sub(trail.last());
+        let (clients, policy) = (RwLock::new(clients), RwLock::new(Arc::new(policy)));
+        let memory = Arc::new(Memory { meta, lost, clients, policy, book, devices: RwLock::new(devices), revoked: RwLock::new(revoked) });
         let committer =
             Committer::start(store, memory.clone(), trail, notes).map_err(RegistryError::io("start the thread of", &options.directory))?;
         let (committer, rule, revoked) = (Writer::new(committer), Arc::default(), Arc::default());
@@ -132,6 +134,19 @@ impl Registry {
     #[must_use]
     pub fn restored(&self) -> Option<&Restored> {
         self.memory.meta.restored.as_ref()
+    }
+
+    /// If the registry has lost its end since it was last closed, and nothing has more of it, then that has to be told.
+    fn tell_of_loss(&self) {
+        let lost = self.memory.lost;
+        if lost > 0 {
+            tracing::error!(
+                entries = lost,
+                "THE REGISTRY HAS LOST ITS END: it was closed with more entries in its audit trail than it has now, and no snapshot has them. The last \
+                 changes are undone. Check the disk, and compare"
+            );
+            self.note(Event { count: Some(lost), ..Event::of(What::RegistryLostEnd) });
+        }
     }
 
     /// Sets a rule that changes keep from now on, beside the registry's own. The first one set stays.
@@ -320,8 +335,9 @@ fn put_client(client: Arc<Client>, staged: &Staged<'_>) -> Result<(Batch, Arc<Cl
     Ok((Batch::of(write(&*client)?, Effect::Client(client.client_id.clone(), Some(client.clone()))).audited(events), client))
 }
 
-/// The registry's own record: that of a new one, of one from before there were lineages, or as it is.
-fn settle_meta(store: &mut Store) -> Result<Meta, RegistryError> {
+/// The registry's own record, that of a new one, of one from before there were lineages, or as it is; and the last entry of its audit trail when it was
+/// closed.
+fn settle_meta(store: &mut Store) -> Result<(Meta, u64), RegistryError> {
     let marked = meta::marked(store.directory())?;
     let found = load::<Meta>(store)?.into_iter().next();
     if found.is_none() && marked.is_some() {
@@ -333,10 +349,13 @@ fn settle_meta(store: &mut Store) -> Result<Meta, RegistryError> {
         meta.lineage = Lineage::random()?;
         store.commit(&[write(&meta)?])?;
     }
-    if marked != Some(meta.lineage) {
-        meta::mark(store.directory(), meta.lineage)?;
+    match marked {
+        Some(mark) if mark.lineage == meta.lineage => Ok((meta, mark.audit_seq)),
+        _ => {
+            meta::mark(store.directory(), Mark { lineage: meta.lineage, audit_seq: 0 })?;
+            Ok((meta, 0))
+        }
     }
-    Ok(meta)
 }
 
 fn write<R: Record>(record: &R) -> Result<Write, RegistryError> {

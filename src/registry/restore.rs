@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::backup::Backup;
 use super::committer::{Batch, Effect};
 use super::error::RegistryError;
-use super::meta::{self, Lineage, Meta, Origin, Restored};
+use super::meta::{self, Lineage, Mark, Meta, Origin, Restored};
 use super::store::{Store, Write};
 use super::{Inspection, Registry, RegistryOptions, directory, load, now, write};
 use crate::audit::Event;
@@ -172,7 +172,7 @@ impl Registry {
             let sequence = staged.sequence().leap(time);
             Ok((Batch::of(write(&sequence)?, Effect::Sequence(sequence.into())).audited([event]), ()))
         })?;
-        meta::mark(self.committer.directory(), lineage)
+        meta::mark(self.committer.directory(), Mark { lineage, audit_seq: 0 })
     }
 }
 

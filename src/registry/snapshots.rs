@@ -118,7 +118,10 @@ impl Snapshots {
         let opened = opened.unwrap_or_else(|_| Err(damaged(options, "the database stopped in an unforeseen way")));
         let cause = match opened {
             Ok(registry) => match self.lost(&registry)? {
-                None => return Ok((registry, None)),
+                None => {
+                    registry.tell_of_loss();
+                    return Ok((registry, None));
+                }
                 Some(reason) => damaged(options, &reason),
             },
             Err(error) if error.is_damage() => error,
@@ -147,7 +150,7 @@ impl Snapshots {
     fn fall_back(&self, options: &RegistryOptions) -> Result<Option<(PathBuf, UnixTime, PathBuf)>, RegistryError> {
         let Some(state) = options.directory.parent() else { return Ok(None) };
         // A mark that cannot be read was damaged with the rest.
-        let own = meta::marked(&options.directory).ok().flatten().filter(|lineage| lineage.is_known());
+        let own = meta::marked(&options.directory).ok().flatten().map(|mark| mark.lineage).filter(|lineage| lineage.is_known());
         let is_own = |lineage: Lineage| own.is_none_or(|own| own == lineage);
         for (_, path) in self.files()? {
             let tried = read(&path).and_then(|backup| {
