@@ -145,6 +145,9 @@ _credgate() {
             credgate__subcmd__enrolment,add-serials)
                 cmd="credgate__subcmd__enrolment__subcmd__add__subcmd__serials"
                 ;;
+            credgate__subcmd__enrolment,edit)
+                cmd="credgate__subcmd__enrolment__subcmd__edit"
+                ;;
             credgate__subcmd__enrolment,list)
                 cmd="credgate__subcmd__enrolment__subcmd__list"
                 ;;
@@ -178,6 +181,9 @@ _credgate() {
             credgate__subcmd__enrolment__subcmd__template,show)
                 cmd="credgate__subcmd__enrolment__subcmd__template__subcmd__show"
                 ;;
+            credgate__subcmd__key,jwks)
+                cmd="credgate__subcmd__key__subcmd__jwks"
+                ;;
             credgate__subcmd__key,list)
                 cmd="credgate__subcmd__key__subcmd__list"
                 ;;
@@ -186,6 +192,9 @@ _credgate() {
                 ;;
             credgate__subcmd__key,rotate)
                 cmd="credgate__subcmd__key__subcmd__rotate"
+                ;;
+            credgate__subcmd__key,show)
+                cmd="credgate__subcmd__key__subcmd__show"
                 ;;
             credgate__subcmd__resource__subcmd__server,add)
                 cmd="credgate__subcmd__resource__subcmd__server__subcmd__add"
@@ -234,6 +243,9 @@ _credgate() {
                 ;;
             credgate__subcmd__token,revoke)
                 cmd="credgate__subcmd__token__subcmd__revoke"
+                ;;
+            credgate__subcmd__token,show)
+                cmd="credgate__subcmd__token__subcmd__show"
                 ;;
             credgate__subcmd__token,verify)
                 cmd="credgate__subcmd__token__subcmd__verify"
@@ -693,7 +705,7 @@ _credgate() {
             return 0
             ;;
         credgate__subcmd__client__subcmd__edit)
-            opts="-h --name --scope --role --default-scope --audience --introspect --attribute --max-token-lifetime --not-before --expires-at --clear --output --config --control-socket --help"
+            opts="-h --name --scope --software-id --software-version --role --default-scope --audience --introspect --attribute --max-token-lifetime --not-before --expires-at --require-request-binding --clear --output --config --control-socket --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -704,6 +716,14 @@ _credgate() {
                     return 0
                     ;;
                 --scope)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --software-id)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --software-version)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -737,6 +757,10 @@ _credgate() {
                     ;;
                 --expires-at)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --require-request-binding)
+                    COMPREPLY=($(compgen -W "true false" -- "${cur}"))
                     return 0
                     ;;
                 --clear)
@@ -1451,7 +1475,7 @@ _credgate() {
             return 0
             ;;
         credgate__subcmd__enrolment)
-            opts="-h --output --config --control-socket --help template add list show add-serials revoke release remove"
+            opts="-h --output --config --control-socket --help template add edit list show add-serials revoke release remove"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1564,13 +1588,71 @@ _credgate() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        credgate__subcmd__enrolment__subcmd__list)
-            opts="-h --output --config --control-socket --help"
+        credgate__subcmd__enrolment__subcmd__edit)
+            opts="-h --uses --expires --description --output --config --control-socket --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --uses)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --expires)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --description)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --control-socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        credgate__subcmd__enrolment__subcmd__list)
+            opts="-h --template --status --expiring-within --after --limit --output --config --control-socket --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --template)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --status)
+                    COMPREPLY=($(compgen -W "open used_up expired revoked" -- "${cur}"))
+                    return 0
+                    ;;
+                --expiring-within)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --after)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --output)
                     COMPREPLY=($(compgen -W "table json" -- "${cur}"))
                     return 0
@@ -1849,12 +1931,20 @@ _credgate() {
             return 0
             ;;
         credgate__subcmd__enrolment__subcmd__template__subcmd__list)
-            opts="-h --output --config --control-socket --help"
+            opts="-h --after --limit --output --config --control-socket --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --after)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --output)
                     COMPREPLY=($(compgen -W "table json" -- "${cur}"))
                     return 0
@@ -2033,8 +2123,34 @@ _credgate() {
             return 0
             ;;
         credgate__subcmd__key)
-            opts="-h --output --config --control-socket --help list rotate revoke"
+            opts="-h --output --config --control-socket --help list show jwks rotate revoke"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --control-socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        credgate__subcmd__key__subcmd__jwks)
+            opts="-h --output --config --control-socket --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -2121,6 +2237,32 @@ _credgate() {
                     COMPREPLY=($(compgen -W "EdDSA ES256" -- "${cur}"))
                     return 0
                     ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --control-socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        credgate__subcmd__key__subcmd__show)
+            opts="-h --output --config --control-socket --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --output)
                     COMPREPLY=($(compgen -W "table json" -- "${cur}"))
                     return 0
@@ -2851,7 +2993,7 @@ _credgate() {
             return 0
             ;;
         credgate__subcmd__token)
-            opts="-h --output --config --control-socket --help revoke verify"
+            opts="-h --output --config --control-socket --help revoke show verify"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2877,6 +3019,32 @@ _credgate() {
             return 0
             ;;
         credgate__subcmd__token__subcmd__revoke)
+            opts="-h --output --config --control-socket --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --control-socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        credgate__subcmd__token__subcmd__show)
             opts="-h --output --config --control-socket --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

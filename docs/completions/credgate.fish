@@ -41,7 +41,7 @@ complete -c credgate -n "__fish_credgate_needs_command" -f -a "scope" -d 'Scopes
 complete -c credgate -n "__fish_credgate_needs_command" -f -a "role" -d 'Roles: named sets of scopes'
 complete -c credgate -n "__fish_credgate_needs_command" -f -a "enrolment" -d 'Enrolments: devices that register themselves'
 complete -c credgate -n "__fish_credgate_needs_command" -f -a "key" -d 'Signing keys'
-complete -c credgate -n "__fish_credgate_needs_command" -f -a "token" -d 'Tokens: revoke one, or check one without asking the gateway'
+complete -c credgate -n "__fish_credgate_needs_command" -f -a "token" -d 'Tokens: revoke one; look into one or check one, without asking the gateway'
 complete -c credgate -n "__fish_credgate_needs_command" -f -a "explain" -d 'Tell whether a token request would be granted, and why; exit code 4 if it would be refused'
 complete -c credgate -n "__fish_credgate_needs_command" -f -a "audit" -d 'The audit trail: what operators did, what became of credentials and keys, who was refused'
 complete -c credgate -n "__fish_credgate_needs_command" -f -a "export" -d 'Export clients, policy, enrolments and revocations as lines of JSON'
@@ -194,12 +194,12 @@ complete -c credgate -n "__fish_credgate_using_subcommand client; and not __fish
 complete -c credgate -n "__fish_credgate_using_subcommand client; and not __fish_seen_subcommand_from add edit list show remove rotate revoke-tokens block suspend resume" -f -a "edit" -d 'Change what a client may have; what is not named stays, a list that is named is replaced'
 complete -c credgate -n "__fish_credgate_using_subcommand client; and not __fish_seen_subcommand_from add edit list show remove rotate revoke-tokens block suspend resume" -f -a "list" -d 'List the clients, all or some'
 complete -c credgate -n "__fish_credgate_using_subcommand client; and not __fish_seen_subcommand_from add edit list show remove rotate revoke-tokens block suspend resume" -f -a "show" -d 'Show one client'
-complete -c credgate -n "__fish_credgate_using_subcommand client; and not __fish_seen_subcommand_from add edit list show remove rotate revoke-tokens block suspend resume" -f -a "remove" -d 'Remove a client for good'
+complete -c credgate -n "__fish_credgate_using_subcommand client; and not __fish_seen_subcommand_from add edit list show remove rotate revoke-tokens block suspend resume" -f -a "remove" -d 'Remove clients for good'
 complete -c credgate -n "__fish_credgate_using_subcommand client; and not __fish_seen_subcommand_from add edit list show remove rotate revoke-tokens block suspend resume" -f -a "rotate" -d 'Give a client a new secret or key beside the old one, which ends'
-complete -c credgate -n "__fish_credgate_using_subcommand client; and not __fish_seen_subcommand_from add edit list show remove rotate revoke-tokens block suspend resume" -f -a "revoke-tokens" -d 'Make all tokens void that a client got before a time'
-complete -c credgate -n "__fish_credgate_using_subcommand client; and not __fish_seen_subcommand_from add edit list show remove rotate revoke-tokens block suspend resume" -f -a "block" -d 'Refuse a client from now on, and all its tokens'
-complete -c credgate -n "__fish_credgate_using_subcommand client; and not __fish_seen_subcommand_from add edit list show remove rotate revoke-tokens block suspend resume" -f -a "suspend" -d 'Refuse a client for a while, and all its tokens for good'
-complete -c credgate -n "__fish_credgate_using_subcommand client; and not __fish_seen_subcommand_from add edit list show remove rotate revoke-tokens block suspend resume" -f -a "resume" -d 'Serve a suspended or blocked client again'
+complete -c credgate -n "__fish_credgate_using_subcommand client; and not __fish_seen_subcommand_from add edit list show remove rotate revoke-tokens block suspend resume" -f -a "revoke-tokens" -d 'Make all tokens void that clients got before a time'
+complete -c credgate -n "__fish_credgate_using_subcommand client; and not __fish_seen_subcommand_from add edit list show remove rotate revoke-tokens block suspend resume" -f -a "block" -d 'Refuse clients from now on, and all their tokens'
+complete -c credgate -n "__fish_credgate_using_subcommand client; and not __fish_seen_subcommand_from add edit list show remove rotate revoke-tokens block suspend resume" -f -a "suspend" -d 'Refuse clients for a while, and all their tokens for good'
+complete -c credgate -n "__fish_credgate_using_subcommand client; and not __fish_seen_subcommand_from add edit list show remove rotate revoke-tokens block suspend resume" -f -a "resume" -d 'Serve suspended or blocked clients again'
 complete -c credgate -n "__fish_credgate_using_subcommand client; and __fish_seen_subcommand_from add" -l name -d 'A name for people' -r
 complete -c credgate -n "__fish_credgate_using_subcommand client; and __fish_seen_subcommand_from add" -l scope -d 'Scope to grant; repeat it, or separate scopes with spaces' -r
 complete -c credgate -n "__fish_credgate_using_subcommand client; and __fish_seen_subcommand_from add" -l software-id -d 'What runs on the device' -r
@@ -222,6 +222,8 @@ complete -c credgate -n "__fish_credgate_using_subcommand client; and __fish_see
 complete -c credgate -n "__fish_credgate_using_subcommand client; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c credgate -n "__fish_credgate_using_subcommand client; and __fish_seen_subcommand_from edit" -l name -d 'A name for people' -r
 complete -c credgate -n "__fish_credgate_using_subcommand client; and __fish_seen_subcommand_from edit" -l scope -d 'Scope to grant, in place of those before; may be repeated' -r
+complete -c credgate -n "__fish_credgate_using_subcommand client; and __fish_seen_subcommand_from edit" -l software-id -d 'What runs on the device' -r
+complete -c credgate -n "__fish_credgate_using_subcommand client; and __fish_seen_subcommand_from edit" -l software-version -d 'The version of that' -r
 complete -c credgate -n "__fish_credgate_using_subcommand client; and __fish_seen_subcommand_from edit" -l role -d 'Role to grant; may be repeated' -r
 complete -c credgate -n "__fish_credgate_using_subcommand client; and __fish_seen_subcommand_from edit" -l default-scope -d 'Scope that a request without scope gets; may be repeated [default: all that is granted]' -r
 complete -c credgate -n "__fish_credgate_using_subcommand client; and __fish_seen_subcommand_from edit" -l audience -d 'Resource server it may have tokens for; may be repeated [default: all at which it has a scope]' -r
@@ -230,6 +232,8 @@ complete -c credgate -n "__fish_credgate_using_subcommand client; and __fish_see
 complete -c credgate -n "__fish_credgate_using_subcommand client; and __fish_seen_subcommand_from edit" -l max-token-lifetime -d 'Seconds no token of its outlives [default: the other limits]' -r
 complete -c credgate -n "__fish_credgate_using_subcommand client; and __fish_seen_subcommand_from edit" -l not-before -d 'Refuse it before this time, such as 2026-11-22T21:46:24Z' -r
 complete -c credgate -n "__fish_credgate_using_subcommand client; and __fish_seen_subcommand_from edit" -l expires-at -d 'Refuse it from this time on' -r
+complete -c credgate -n "__fish_credgate_using_subcommand client; and __fish_seen_subcommand_from edit" -l require-request-binding -d 'Accept its assertions only if each is bound to its request (claim rqh), or no longer only then' -r -f -a "true\t''
+false\t''"
 complete -c credgate -n "__fish_credgate_using_subcommand client; and __fish_seen_subcommand_from edit" -l clear -d 'What to empty: scope, role, default-scope, audience, introspect, attribute, max-token-lifetime, not-before or expires-at; may be repeated' -r
 complete -c credgate -n "__fish_credgate_using_subcommand client; and __fish_seen_subcommand_from edit" -l output -d 'What to print: tables for people, JSON for programs' -r -f -a "table\t'For people'
 json\t'For programs'"
@@ -468,19 +472,20 @@ complete -c credgate -n "__fish_credgate_using_subcommand role; and __fish_seen_
 complete -c credgate -n "__fish_credgate_using_subcommand role; and __fish_seen_subcommand_from remove" -l control-socket -d 'Control socket of the gateway [default: as configured]' -r -F
 complete -c credgate -n "__fish_credgate_using_subcommand role; and __fish_seen_subcommand_from remove" -s y -l yes -d 'Do not ask'
 complete -c credgate -n "__fish_credgate_using_subcommand role; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and not __fish_seen_subcommand_from template add list show add-serials revoke release remove" -l output -d 'What to print: tables for people, JSON for programs' -r -f -a "table\t'For people'
+complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and not __fish_seen_subcommand_from template add edit list show add-serials revoke release remove" -l output -d 'What to print: tables for people, JSON for programs' -r -f -a "table\t'For people'
 json\t'For programs'"
-complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and not __fish_seen_subcommand_from template add list show add-serials revoke release remove" -l config -d 'Configuration file [default: /etc/credgate/credgate.toml if it exists]' -r -F
-complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and not __fish_seen_subcommand_from template add list show add-serials revoke release remove" -l control-socket -d 'Control socket of the gateway [default: as configured]' -r -F
-complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and not __fish_seen_subcommand_from template add list show add-serials revoke release remove" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and not __fish_seen_subcommand_from template add list show add-serials revoke release remove" -f -a "template" -d 'What clients have that register themselves'
-complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and not __fish_seen_subcommand_from template add list show add-serials revoke release remove" -f -a "add" -d 'Let devices register themselves; the token that they need is printed this once'
-complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and not __fish_seen_subcommand_from template add list show add-serials revoke release remove" -f -a "list" -d 'List the enrolments'
-complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and not __fish_seen_subcommand_from template add list show add-serials revoke release remove" -f -a "show" -d 'Show one enrolment and the devices it knows'
-complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and not __fish_seen_subcommand_from template add list show add-serials revoke release remove" -f -a "add-serials" -d 'Let more devices register by an enrolment that is limited to serial numbers'
-complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and not __fish_seen_subcommand_from template add list show add-serials revoke release remove" -f -a "revoke" -d 'End an enrolment; clients that registered by it stay'
-complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and not __fish_seen_subcommand_from template add list show add-serials revoke release remove" -f -a "release" -d 'Let a device register once more, such as one that lost its secret; removes the client that it was and gives its use back'
-complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and not __fish_seen_subcommand_from template add list show add-serials revoke release remove" -f -a "remove" -d 'Remove an enrolment; clients that registered by it stay'
+complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and not __fish_seen_subcommand_from template add edit list show add-serials revoke release remove" -l config -d 'Configuration file [default: /etc/credgate/credgate.toml if it exists]' -r -F
+complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and not __fish_seen_subcommand_from template add edit list show add-serials revoke release remove" -l control-socket -d 'Control socket of the gateway [default: as configured]' -r -F
+complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and not __fish_seen_subcommand_from template add edit list show add-serials revoke release remove" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and not __fish_seen_subcommand_from template add edit list show add-serials revoke release remove" -f -a "template" -d 'What clients have that register themselves'
+complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and not __fish_seen_subcommand_from template add edit list show add-serials revoke release remove" -f -a "add" -d 'Let devices register themselves; the token that they need is printed this once'
+complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and not __fish_seen_subcommand_from template add edit list show add-serials revoke release remove" -f -a "edit" -d 'Change an enrolment; what is not named stays'
+complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and not __fish_seen_subcommand_from template add edit list show add-serials revoke release remove" -f -a "list" -d 'List the enrolments, all or some, by id'
+complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and not __fish_seen_subcommand_from template add edit list show add-serials revoke release remove" -f -a "show" -d 'Show one enrolment and the devices it knows'
+complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and not __fish_seen_subcommand_from template add edit list show add-serials revoke release remove" -f -a "add-serials" -d 'Let more devices register by an enrolment that is limited to serial numbers'
+complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and not __fish_seen_subcommand_from template add edit list show add-serials revoke release remove" -f -a "revoke" -d 'End an enrolment; clients that registered by it stay'
+complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and not __fish_seen_subcommand_from template add edit list show add-serials revoke release remove" -f -a "release" -d 'Let a device register once more, such as one that lost its secret; removes the client that it was and gives its use back'
+complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and not __fish_seen_subcommand_from template add edit list show add-serials revoke release remove" -f -a "remove" -d 'Remove an enrolment; clients that registered by it stay'
 complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_seen_subcommand_from template" -l output -d 'What to print: tables for people, JSON for programs' -r -f -a "table\t'For people'
 json\t'For programs'"
 complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_seen_subcommand_from template" -l config -d 'Configuration file [default: /etc/credgate/credgate.toml if it exists]' -r -F
@@ -488,7 +493,7 @@ complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_
 complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_seen_subcommand_from template" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_seen_subcommand_from template" -f -a "add" -d 'Define what clients have that register themselves'
 complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_seen_subcommand_from template" -f -a "edit" -d 'Change a template, for devices that register from now on; what is not named stays, a list that is named is replaced'
-complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_seen_subcommand_from template" -f -a "list" -d 'List the templates'
+complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_seen_subcommand_from template" -f -a "list" -d 'List the templates, by name'
 complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_seen_subcommand_from template" -f -a "show" -d 'Show one template'
 complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_seen_subcommand_from template" -f -a "remove" -d 'Remove a template that no enrolment has'
 complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_seen_subcommand_from add" -l template -d 'What the clients have' -r
@@ -503,6 +508,22 @@ json\t'For programs'"
 complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_seen_subcommand_from add" -l config -d 'Configuration file [default: /etc/credgate/credgate.toml if it exists]' -r -F
 complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_seen_subcommand_from add" -l control-socket -d 'Control socket of the gateway [default: as configured]' -r -F
 complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_seen_subcommand_from edit" -l uses -d 'How many devices may register in all, those that have included' -r
+complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_seen_subcommand_from edit" -l expires -d 'When it ends, from now, such as 2h: sooner than it would, as its token tells that' -r
+complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_seen_subcommand_from edit" -l description -d 'For people' -r
+complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_seen_subcommand_from edit" -l output -d 'What to print: tables for people, JSON for programs' -r -f -a "table\t'For people'
+json\t'For programs'"
+complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_seen_subcommand_from edit" -l config -d 'Configuration file [default: /etc/credgate/credgate.toml if it exists]' -r -F
+complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_seen_subcommand_from edit" -l control-socket -d 'Control socket of the gateway [default: as configured]' -r -F
+complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_seen_subcommand_from edit" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_seen_subcommand_from list" -l template -d 'Only those with this template' -r
+complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_seen_subcommand_from list" -l status -d 'Only those that are open, used_up, expired or revoked; may be repeated' -r -f -a "open\t''
+used_up\t''
+expired\t''
+revoked\t''"
+complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_seen_subcommand_from list" -l expiring-within -d 'Only those that end within this time, such as 30d; and those that have ended' -r
+complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_seen_subcommand_from list" -l after -d 'Only those whose id comes after this one' -r
+complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_seen_subcommand_from list" -l limit -d 'At most so many [default: all]' -r
 complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_seen_subcommand_from list" -l output -d 'What to print: tables for people, JSON for programs' -r -f -a "table\t'For people'
 json\t'For programs'"
 complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_seen_subcommand_from list" -l config -d 'Configuration file [default: /etc/credgate/credgate.toml if it exists]' -r -F
@@ -538,19 +559,31 @@ complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_
 complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_seen_subcommand_from remove" -l control-socket -d 'Control socket of the gateway [default: as configured]' -r -F
 complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_seen_subcommand_from remove" -s y -l yes -d 'Do not ask'
 complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c credgate -n "__fish_credgate_using_subcommand key; and not __fish_seen_subcommand_from list rotate revoke" -l output -d 'What to print: tables for people, JSON for programs' -r -f -a "table\t'For people'
+complete -c credgate -n "__fish_credgate_using_subcommand key; and not __fish_seen_subcommand_from list show jwks rotate revoke" -l output -d 'What to print: tables for people, JSON for programs' -r -f -a "table\t'For people'
 json\t'For programs'"
-complete -c credgate -n "__fish_credgate_using_subcommand key; and not __fish_seen_subcommand_from list rotate revoke" -l config -d 'Configuration file [default: /etc/credgate/credgate.toml if it exists]' -r -F
-complete -c credgate -n "__fish_credgate_using_subcommand key; and not __fish_seen_subcommand_from list rotate revoke" -l control-socket -d 'Control socket of the gateway [default: as configured]' -r -F
-complete -c credgate -n "__fish_credgate_using_subcommand key; and not __fish_seen_subcommand_from list rotate revoke" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c credgate -n "__fish_credgate_using_subcommand key; and not __fish_seen_subcommand_from list rotate revoke" -f -a "list" -d 'List the signing keys'
-complete -c credgate -n "__fish_credgate_using_subcommand key; and not __fish_seen_subcommand_from list rotate revoke" -f -a "rotate" -d 'Publish a new signing key, which takes over by itself after keys.propagation; nothing fails meanwhile'
-complete -c credgate -n "__fish_credgate_using_subcommand key; and not __fish_seen_subcommand_from list rotate revoke" -f -a "revoke" -d 'In an emergency: take a signing key away at once; all tokens it signed are void'
+complete -c credgate -n "__fish_credgate_using_subcommand key; and not __fish_seen_subcommand_from list show jwks rotate revoke" -l config -d 'Configuration file [default: /etc/credgate/credgate.toml if it exists]' -r -F
+complete -c credgate -n "__fish_credgate_using_subcommand key; and not __fish_seen_subcommand_from list show jwks rotate revoke" -l control-socket -d 'Control socket of the gateway [default: as configured]' -r -F
+complete -c credgate -n "__fish_credgate_using_subcommand key; and not __fish_seen_subcommand_from list show jwks rotate revoke" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c credgate -n "__fish_credgate_using_subcommand key; and not __fish_seen_subcommand_from list show jwks rotate revoke" -f -a "list" -d 'List the signing keys'
+complete -c credgate -n "__fish_credgate_using_subcommand key; and not __fish_seen_subcommand_from list show jwks rotate revoke" -f -a "show" -d 'Show one signing key, and its public half as a JWK'
+complete -c credgate -n "__fish_credgate_using_subcommand key; and not __fish_seen_subcommand_from list show jwks rotate revoke" -f -a "jwks" -d 'Print the JWK Set that tokens are verified by, as it is published on {prefix}/as/jwks'
+complete -c credgate -n "__fish_credgate_using_subcommand key; and not __fish_seen_subcommand_from list show jwks rotate revoke" -f -a "rotate" -d 'Publish a new signing key, which takes over by itself after keys.propagation; nothing fails meanwhile'
+complete -c credgate -n "__fish_credgate_using_subcommand key; and not __fish_seen_subcommand_from list show jwks rotate revoke" -f -a "revoke" -d 'In an emergency: take a signing key away at once; all tokens it signed are void'
 complete -c credgate -n "__fish_credgate_using_subcommand key; and __fish_seen_subcommand_from list" -l output -d 'What to print: tables for people, JSON for programs' -r -f -a "table\t'For people'
 json\t'For programs'"
 complete -c credgate -n "__fish_credgate_using_subcommand key; and __fish_seen_subcommand_from list" -l config -d 'Configuration file [default: /etc/credgate/credgate.toml if it exists]' -r -F
 complete -c credgate -n "__fish_credgate_using_subcommand key; and __fish_seen_subcommand_from list" -l control-socket -d 'Control socket of the gateway [default: as configured]' -r -F
 complete -c credgate -n "__fish_credgate_using_subcommand key; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c credgate -n "__fish_credgate_using_subcommand key; and __fish_seen_subcommand_from show" -l output -d 'What to print: tables for people, JSON for programs' -r -f -a "table\t'For people'
+json\t'For programs'"
+complete -c credgate -n "__fish_credgate_using_subcommand key; and __fish_seen_subcommand_from show" -l config -d 'Configuration file [default: /etc/credgate/credgate.toml if it exists]' -r -F
+complete -c credgate -n "__fish_credgate_using_subcommand key; and __fish_seen_subcommand_from show" -l control-socket -d 'Control socket of the gateway [default: as configured]' -r -F
+complete -c credgate -n "__fish_credgate_using_subcommand key; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c credgate -n "__fish_credgate_using_subcommand key; and __fish_seen_subcommand_from jwks" -l output -d 'What to print: tables for people, JSON for programs' -r -f -a "table\t'For people'
+json\t'For programs'"
+complete -c credgate -n "__fish_credgate_using_subcommand key; and __fish_seen_subcommand_from jwks" -l config -d 'Configuration file [default: /etc/credgate/credgate.toml if it exists]' -r -F
+complete -c credgate -n "__fish_credgate_using_subcommand key; and __fish_seen_subcommand_from jwks" -l control-socket -d 'Control socket of the gateway [default: as configured]' -r -F
+complete -c credgate -n "__fish_credgate_using_subcommand key; and __fish_seen_subcommand_from jwks" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c credgate -n "__fish_credgate_using_subcommand key; and __fish_seen_subcommand_from rotate" -l alg -d 'The algorithm of the key' -r -f -a "EdDSA\t'Ed25519'
 ES256\t'ECDSA on P-256'"
 complete -c credgate -n "__fish_credgate_using_subcommand key; and __fish_seen_subcommand_from rotate" -l output -d 'What to print: tables for people, JSON for programs' -r -f -a "table\t'For people'
@@ -564,18 +597,24 @@ complete -c credgate -n "__fish_credgate_using_subcommand key; and __fish_seen_s
 complete -c credgate -n "__fish_credgate_using_subcommand key; and __fish_seen_subcommand_from revoke" -l control-socket -d 'Control socket of the gateway [default: as configured]' -r -F
 complete -c credgate -n "__fish_credgate_using_subcommand key; and __fish_seen_subcommand_from revoke" -s y -l yes -d 'Do not ask'
 complete -c credgate -n "__fish_credgate_using_subcommand key; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c credgate -n "__fish_credgate_using_subcommand token; and not __fish_seen_subcommand_from revoke verify" -l output -d 'What to print: tables for people, JSON for programs' -r -f -a "table\t'For people'
+complete -c credgate -n "__fish_credgate_using_subcommand token; and not __fish_seen_subcommand_from revoke show verify" -l output -d 'What to print: tables for people, JSON for programs' -r -f -a "table\t'For people'
 json\t'For programs'"
-complete -c credgate -n "__fish_credgate_using_subcommand token; and not __fish_seen_subcommand_from revoke verify" -l config -d 'Configuration file [default: /etc/credgate/credgate.toml if it exists]' -r -F
-complete -c credgate -n "__fish_credgate_using_subcommand token; and not __fish_seen_subcommand_from revoke verify" -l control-socket -d 'Control socket of the gateway [default: as configured]' -r -F
-complete -c credgate -n "__fish_credgate_using_subcommand token; and not __fish_seen_subcommand_from revoke verify" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c credgate -n "__fish_credgate_using_subcommand token; and not __fish_seen_subcommand_from revoke verify" -f -a "revoke" -d 'Make a token void before it expires'
-complete -c credgate -n "__fish_credgate_using_subcommand token; and not __fish_seen_subcommand_from revoke verify" -f -a "verify" -d 'Check a token without asking the gateway, as a resource server does'
+complete -c credgate -n "__fish_credgate_using_subcommand token; and not __fish_seen_subcommand_from revoke show verify" -l config -d 'Configuration file [default: /etc/credgate/credgate.toml if it exists]' -r -F
+complete -c credgate -n "__fish_credgate_using_subcommand token; and not __fish_seen_subcommand_from revoke show verify" -l control-socket -d 'Control socket of the gateway [default: as configured]' -r -F
+complete -c credgate -n "__fish_credgate_using_subcommand token; and not __fish_seen_subcommand_from revoke show verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c credgate -n "__fish_credgate_using_subcommand token; and not __fish_seen_subcommand_from revoke show verify" -f -a "revoke" -d 'Make a token void before it expires'
+complete -c credgate -n "__fish_credgate_using_subcommand token; and not __fish_seen_subcommand_from revoke show verify" -f -a "show" -d 'Show what is in a token, without checking anything'
+complete -c credgate -n "__fish_credgate_using_subcommand token; and not __fish_seen_subcommand_from revoke show verify" -f -a "verify" -d 'Check a token without asking the gateway, as a resource server does'
 complete -c credgate -n "__fish_credgate_using_subcommand token; and __fish_seen_subcommand_from revoke" -l output -d 'What to print: tables for people, JSON for programs' -r -f -a "table\t'For people'
 json\t'For programs'"
 complete -c credgate -n "__fish_credgate_using_subcommand token; and __fish_seen_subcommand_from revoke" -l config -d 'Configuration file [default: /etc/credgate/credgate.toml if it exists]' -r -F
 complete -c credgate -n "__fish_credgate_using_subcommand token; and __fish_seen_subcommand_from revoke" -l control-socket -d 'Control socket of the gateway [default: as configured]' -r -F
 complete -c credgate -n "__fish_credgate_using_subcommand token; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c credgate -n "__fish_credgate_using_subcommand token; and __fish_seen_subcommand_from show" -l output -d 'What to print: tables for people, JSON for programs' -r -f -a "table\t'For people'
+json\t'For programs'"
+complete -c credgate -n "__fish_credgate_using_subcommand token; and __fish_seen_subcommand_from show" -l config -d 'Configuration file [default: /etc/credgate/credgate.toml if it exists]' -r -F
+complete -c credgate -n "__fish_credgate_using_subcommand token; and __fish_seen_subcommand_from show" -l control-socket -d 'Control socket of the gateway [default: as configured]' -r -F
+complete -c credgate -n "__fish_credgate_using_subcommand token; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c credgate -n "__fish_credgate_using_subcommand token; and __fish_seen_subcommand_from verify" -l jwks -d 'The JWK Set, as the gateway publishes it on {prefix}/as/jwks' -r -F
 complete -c credgate -n "__fish_credgate_using_subcommand token; and __fish_seen_subcommand_from verify" -l trl -d 'The revocation list, as the gateway publishes it on {prefix}/rs/{rs_id}/trl' -r -F
 complete -c credgate -n "__fish_credgate_using_subcommand token; and __fish_seen_subcommand_from verify" -l issuer -d 'The issuer to accept [default: the token\'s own]' -r

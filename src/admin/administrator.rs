@@ -224,6 +224,10 @@ impl Administrator {
         if changes.is_empty() {
             return Err(invalid("nothing to change was named"));
         }
+        let has_no_key = self.registry.client(id).is_some_and(|client| client.jwks.is_empty());
+        if changes.require_request_binding == Some(true) && has_no_key {
+            return Err(invalid("only a client with a key can bind its requests"));
+        }
         let now = UnixTime::from(SystemTime::now());
         let changed = self.registry.update_client(id, |client| {
             changes.apply(client);
@@ -308,6 +312,8 @@ pub(super) fn check_resource_server(
 
 fn check_changes(changes: &ClientChanges) -> Result<(), AdminError> {
     check_text("the client name", changes.client_name.as_deref().unwrap_or_default(), MAX_NAME)?;
+    check_text("the software id", changes.software_id.as_deref().unwrap_or_default(), MAX_NAME)?;
+    check_text("the software version", changes.software_version.as_deref().unwrap_or_default(), MAX_NAME)?;
     check_count("scopes", changes.scope.as_ref().map_or(0, ScopeSet::len))?;
     check_count("default scopes", changes.default_scope.as_ref().map_or(0, ScopeSet::len))?;
     check_count("roles", changes.roles.as_ref().map_or(0, BTreeSet::len))?;

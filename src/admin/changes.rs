@@ -37,6 +37,12 @@ pub struct ClientChanges {
     pub not_before: Option<UnixTime>,
     /// Not served from then on.
     pub expires_at: Option<UnixTime>,
+    /// What runs on the device (RFC 7591 section 2).
+    pub software_id: Option<String>,
+    /// The version of that.
+    pub software_version: Option<String>,
+    /// Whether each assertion must be bound to its request.
+    pub require_request_binding: Option<bool>,
 }
 
 /// A member of a client that can be emptied.
@@ -108,6 +114,9 @@ impl ClientChanges {
             }
         }
         set(&mut client.client_name, self.client_name);
+        set(&mut client.software_id, self.software_id);
+        set(&mut client.software_version, self.software_version);
+        set(&mut client.require_request_binding, self.require_request_binding);
         set(&mut client.scope, self.scope);
         set(&mut client.roles, self.roles);
         set(&mut client.default_scope, self.default_scope);
@@ -245,6 +254,9 @@ mod tests {
             max_token_lifetime: Some(60),
             not_before: Some(NOW),
             expires_at: Some(NOW.saturating_add(1)),
+            software_id: Some("fw".into()),
+            software_version: Some("2".into()),
+            require_request_binding: Some(true),
         }
     }
 
@@ -261,7 +273,9 @@ mod tests {
         let clear: BTreeSet<ClientField> = words.iter().map(|word| word.parse().unwrap()).collect();
         assert_eq!(clear.len(), words.len());
         ClientChanges { clear, ..ClientChanges::default() }.apply(&mut client);
-        assert_eq!(client, Client { client_name: "Pump".into(), ..empty });
+        let (software_id, software_version) = ("fw".into(), "2".into());
+        let kept = Client { client_name: "Pump".into(), software_id, software_version, require_request_binding: true, ..empty };
+        assert_eq!(client, kept);
     }
 
     #[test]

@@ -32,6 +32,9 @@ pub enum EnrolmentCommand {
     TemplateList {
         /// Where the page begins.
         after: Option<TemplateName>,
+        /// Templates in the page, at most.
+        #[serde(default)]
+        limit: Option<u32>,
     },
     /// One template.
     TemplateShow {
@@ -60,9 +63,13 @@ pub enum EnrolmentCommand {
         serials: Vec<SerialNumber>,
     },
     /// The enrolments, by id.
-    List {
-        /// Where the page begins.
-        after: Option<EnrolmentId>,
+    List(EnrolmentQuery),
+    /// Changes an enrolment.
+    Edit {
+        /// Which.
+        id: EnrolmentId,
+        /// What is to be different.
+        changes: EnrolmentChanges,
     },
     /// One enrolment.
     Show {
@@ -151,6 +158,43 @@ pub struct NewEnrolment {
     pub is_limited: bool,
 }
 
+/// Which enrolments: those that meet every condition that is given.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EnrolmentQuery {
+    /// What their clients have.
+    pub template: Option<TemplateName>,
+    /// Whether they let another device register: one of these.
+    pub status: Vec<EnrolmentStatus>,
+    /// They end within so many seconds from now, or have ended.
+    pub expiring_within: Option<u32>,
+    /// Where the page begins.
+    pub after: Option<EnrolmentId>,
+    /// Enrolments in the page, at most.
+    pub limit: Option<u32>,
+}
+
+impl EnrolmentQuery {
+    fn matches(&self, enrolment: &Enrolment, now: UnixTime) -> bool {
+        self.after.as_ref().is_none_or(|after| enrolment.id > *after)
+            && self.template.as_ref().is_none_or(|template| enrolment.template == *template)
+            && (self.status.is_empty() || self.status.contains(&enrolment.status_at(now)))
+            && self.expiring_within.is_none_or(|within| enrolment.expires_at <= now.saturating_add(within.into()))
+    }
+}
+
+/// What is to be different at an enrolment. What is `None` stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EnrolmentChanges {
+    /// For people.
+    pub description: Option<String>,
+    /// How many devices may register in all, those that have included.
+    pub uses: Option<u32>,
+    /// Seconds until its end, which can only come sooner.
+    pub expires_in: Option<u32>,
+}
+
 /// The answer to an [`EnrolmentCommand`].
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -234,6 +278,15 @@ pub struct DeviceDocument {
     /// When.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enrolled_at: Option<UnixTime>,
+}
+
+fn check_uses(uses: Option<u32>) -> Result<(), AdminError> {
+    match uses {
+        Some(uses) if uses == 0 || usize::try_from(uses).map_or(true, |uses| uses > enrolment::MAX_DEVICES) => {
+            Err(invalid(format!("an enrolment must be for 1 to {} devices", enrolment::MAX_DEVICES)))
+        }
+        _ => Ok(()),
+    }
 }
 
 impl EnrolmentDocument {
@@ -320,6 +373,13 @@ impl Administrator {
                 }
                 Ok(told(&*registry.add_serials(&id, serials)?))
             }),
+            EnrolmentCommand::Edit { id, changes } => self.change("enrolment edit", id.as_str(), caller, || {
+                something(changes == EnrolmentChanges::default())?;
+                check_text("the description", changes.description.as_deref().unwrap_or_default(), MAX_TEXT)?;
+                check_uses(changes.uses)?;
+                let end = changes.expires_in.map(|seconds| UnixTime::from(SystemTime::now()).saturating_add(seconds.into()));
+                Ok(told(&*registry.update_enrolment(&id, changes.description, changes.uses, end)?))
+            }),
             EnrolmentCommand::Revoke { id } => self.change("enrolment revoke", id.as_str(), caller, || {
                 Ok(told(&*registry.revoke_enrolment(&id, UnixTime::from(SystemTime::now()))?))
             }),
@@ -338,18 +398,22 @@ impl Administrator {
     fn show_enrolment(&self, command: EnrolmentCommand) -> Result<EnrolmentAnswer, AdminError> {
         let book = self.registry.enrolments();
         Ok(match command {
-            EnrolmentCommand::TemplateList { after } => {
+            EnrolmentCommand::TemplateList { after, limit } => {
                 let following = book.templates.values().filter(|template| after.as_ref().is_none_or(|after| template.name > *after));
-                let (templates, more) = page(following.cloned(), None)?;
+                let (templates, more) = page(following.cloned(), limit)?;
                 EnrolmentAnswer::Templates { templates, more }
             }
             EnrolmentCommand::TemplateShow { name } => {
                 let missing = || RegistryError::NotFound { kind: "enrolment template", id: name.to_string() };
                 EnrolmentAnswer::Template(book.templates.get(&name).cloned().ok_or_else(missing)?)
             }
-            EnrolmentCommand::List { after } => {
-                let following = book.enrolments.values().filter(|enrolment| after.as_ref().is_none_or(|after| enrolment.id > *after));
-                let (enrolments, more) = page(following.map(|enrolment| EnrolmentDocument::new(enrolment)), None)?;
+            EnrolmentCommand::List(query) => {
+                if let Some(unknown) = query.template.as_ref().filter(|name| !book.templates.contains_key(*name)) {
+                    return Err(RegistryError::NotFound { kind: "enrolment template", id: unknown.to_string() }.into());
+                }
+                let now = UnixTime::from(SystemTime::now());
+                let matching = book.enrolments.values().filter(|enrolment| query.matches(enrolment, now));
+                let (enrolments, more) = page(matching.map(|enrolment| EnrolmentDocument::new(enrolment)), query.limit)?;
                 EnrolmentAnswer::Enrolments { enrolments, more }
             }
             EnrolmentCommand::Show { id } => EnrolmentAnswer::Enrolment(EnrolmentDocument::new(&*self.find_enrolment(&id)?)),
@@ -389,9 +453,7 @@ impl Administrator {
 
     fn add_enrolment(&self, id: EnrolmentId, new: NewEnrolment) -> Result<Answer, AdminError> {
         check_text("the description", &new.description, MAX_TEXT)?;
-        if (new.uses == 0 && !new.is_limited) || usize::try_from(new.uses).map_or(true, |uses| uses > enrolment::MAX_DEVICES) {
-            return Err(invalid(format!("an enrolment must be for 1 to {} devices", enrolment::MAX_DEVICES)));
-        }
+        check_uses(Some(new.uses).filter(|uses| *uses > 0 || !new.is_limited))?;
         if new.expires_in == 0 {
             return Err(invalid("an enrolment must end later than now"));
         }

@@ -35,7 +35,8 @@ pub use changes::{ClientChanges, ClientField, ResourceServerChanges, ResourceSer
 pub use command::{Answer, Command, IssuedSecret, NewClient, NewResourceServer, NewRole, NewScope};
 pub use documents::{ClientDocument, ClientKeyDocument, KeyDocument, RotationDocument, SecretDocument};
 pub use enrolments::{
-    DeviceDocument, EnrolmentAnswer, EnrolmentCommand, EnrolmentDocument, MAX_SERIALS, NewEnrolment, NewTemplate, TemplateChanges,
+    DeviceDocument, EnrolmentAnswer, EnrolmentChanges, EnrolmentCommand, EnrolmentDocument, EnrolmentQuery, MAX_SERIALS, NewEnrolment,
+    NewTemplate, TemplateChanges,
 };
 pub use error::{AdminError, AdminErrorCode};
 pub use explain::{Explain, Serving};

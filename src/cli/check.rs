@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 
 use super::connect::{Gateway, config_file, control_socket, load};
-use super::output::Output;
+use super::output::{Output, Text};
 use super::table::Table;
 use super::{CliError, Exit, Format, Global};
 use crate::admin::{Answer, CallError, Command, DaemonStatus, call};
@@ -47,10 +47,10 @@ struct Report {
 
 pub(super) fn run(args: Args, global: Global, output: &Output) -> Result<Exit, CliError> {
     if args.list {
-        output.print(&CheckList { checks: CHECKS }, || {
-            let mut table = Table::new(["ID", "CHECKS THAT"]);
+        output.list(&CheckList { checks: CHECKS }, || {
+            let mut table = Table::new(["ID", "CHECKS THAT"]).wrapping(&["CHECKS THAT"]);
             CHECKS.iter().for_each(|check| table.row([check.id.to_owned(), check.title.to_owned()]));
-            table.render()
+            table
         })?;
         return Ok(Exit::Ok);
     }
@@ -72,7 +72,7 @@ pub(super) fn run(args: Args, global: Global, output: &Output) -> Result<Exit, C
     // What was skipped is no fault.
     let result = checked.iter().map(|checked| checked.result).filter(|result| *result != Outcome::Skipped).max().unwrap_or(Outcome::Ok);
     let report = Report { result, checks: checked };
-    output.print(&report, || text(&report))?;
+    output.compose(&report, |text| tell(&report, text))?;
     Ok(match result {
         Outcome::Ok | Outcome::Skipped => Exit::Ok,
         Outcome::Warning => Exit::Warnings,
@@ -96,28 +96,28 @@ fn told(error: &CliError) -> String {
     std::iter::once(error.to_string()).chain(error.causes().iter().cloned()).collect::<Vec<_>>().join(": ")
 }
 
-fn text(report: &Report) -> String {
-    let mut table = Table::new(["CHECK", "RESULT", "FOUND"]);
+fn tell(report: &Report, text: &mut Text) {
+    let mut table = Table::new(["CHECK", "RESULT", "FOUND"]).wrapping(&["FOUND"]);
     for Checked { id, findings, .. } in &report.checks {
         for (index, finding) in findings.iter().enumerate() {
             let id = if index == 0 { (*id).to_owned() } else { "\"".to_owned() };
             table.row([id, finding.outcome.as_str().to_owned(), finding.found.clone()]);
         }
     }
-    let mut text = table.render();
+    text.table(&table);
     let advised = report.checks.iter().flat_map(|checked| checked.findings.iter().map(move |finding| (checked.id, finding)));
     let advised: Vec<_> = advised.filter_map(|(id, finding)| finding.advice.as_ref().map(|advice| (id, advice))).collect();
     if !advised.is_empty() {
-        let mut table = Table::new(["CHECK", "WHAT TO DO"]);
+        let mut table = Table::new(["CHECK", "WHAT TO DO"]).wrapping(&["WHAT TO DO"]);
         advised.into_iter().for_each(|(id, advice)| table.row([id.to_owned(), advice.clone()]));
-        text.push('\n');
-        text.push_str(&table.render());
+        text.line("");
+        text.table(&table);
     }
     let count = |outcome| report.checks.iter().filter(|checked| checked.result == outcome).count();
     let counts =
         [Outcome::Ok, Outcome::Warning, Outcome::Error, Outcome::Skipped].map(|outcome| format!("{} {}", count(outcome), outcome.as_str()));
-    text.push_str(&format!("\n{} checks: {}\n", report.checks.len(), counts.join(", ")));
-    text
+    text.line("");
+    text.line(&format!("{} checks: {}", report.checks.len(), counts.join(", ")));
 }
 
 /// Tells a person what goes on if it takes its time. Ends, and clears its line, when dropped.

@@ -1,6 +1,7 @@
 //! `credgate client`.
 
 mod list;
+mod several;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -8,9 +9,9 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use clap::builder::BoolishValueParser;
 use serde::Serialize;
 
-use super::confirm::confirm;
 use super::connect::Gateway;
 use super::grants::{self, Grants};
 use super::jwk_file;
@@ -38,43 +39,43 @@ pub(super) enum Command {
         #[arg(value_name = "CLIENT_ID")]
         client_id: ClientId,
     },
-    /// Remove a client for good
+    /// Remove clients for good
     Remove {
-        /// The client
-        #[arg(value_name = "CLIENT_ID")]
-        client_id: ClientId,
+        /// The client, or several
+        #[arg(value_name = "CLIENT_ID", required = true)]
+        client_ids: Vec<ClientId>,
         /// Do not ask
         #[arg(long, short)]
         yes: bool,
     },
     /// Give a client a new secret or key beside the old one, which ends
     Rotate(Box<Rotate>),
-    /// Make all tokens void that a client got before a time
+    /// Make all tokens void that clients got before a time
     RevokeTokens {
-        /// The client
-        #[arg(value_name = "CLIENT_ID")]
-        client_id: ClientId,
+        /// The client, or several
+        #[arg(value_name = "CLIENT_ID", required = true)]
+        client_ids: Vec<ClientId>,
         /// The time, such as 2026-11-22T21:46:24Z, or how long ago, such as 10m [default: now]
         #[arg(long, value_name = "TIME")]
         before: Option<Past>,
     },
-    /// Refuse a client from now on, and all its tokens
+    /// Refuse clients from now on, and all their tokens
     Block {
-        /// The client
-        #[arg(value_name = "CLIENT_ID")]
-        client_id: ClientId,
+        /// The client, or several
+        #[arg(value_name = "CLIENT_ID", required = true)]
+        client_ids: Vec<ClientId>,
     },
-    /// Refuse a client for a while, and all its tokens for good
+    /// Refuse clients for a while, and all their tokens for good
     Suspend {
-        /// The client
-        #[arg(value_name = "CLIENT_ID")]
-        client_id: ClientId,
+        /// The client, or several
+        #[arg(value_name = "CLIENT_ID", required = true)]
+        client_ids: Vec<ClientId>,
     },
-    /// Serve a suspended or blocked client again
+    /// Serve suspended or blocked clients again
     Resume {
-        /// The client
-        #[arg(value_name = "CLIENT_ID")]
-        client_id: ClientId,
+        /// The client, or several
+        #[arg(value_name = "CLIENT_ID", required = true)]
+        client_ids: Vec<ClientId>,
     },
 }
 
@@ -119,8 +120,17 @@ pub(super) struct Edit {
     /// Scope to grant, in place of those before; may be repeated
     #[arg(long)]
     scope: Vec<ScopeSet>,
+    /// What runs on the device
+    #[arg(long, value_name = "ID")]
+    software_id: Option<String>,
+    /// The version of that
+    #[arg(long, value_name = "VERSION")]
+    software_version: Option<String>,
     #[command(flatten)]
     grants: Grants,
+    /// Accept its assertions only if each is bound to its request (claim rqh), or no longer only then
+    #[arg(long, value_name = "YES|NO", value_parser = BoolishValueParser::new(), hide_possible_values = true)]
+    require_request_binding: Option<bool>,
     /// What to empty: scope, role, default-scope, audience, introspect, attribute, max-token-lifetime, not-before or expires-at; may be repeated
     #[arg(long, value_name = "WHAT")]
     clear: Vec<ClientField>,
@@ -144,25 +154,12 @@ pub(super) fn run(command: Command, gateway: &mut Gateway, output: &Output) -> R
         Command::Edit(args) => edit(*args, gateway, output),
         Command::List(args) => list::run(*args, gateway, output),
         Command::Show { client_id } => show(gateway.execute(admin::Command::ClientShow { client_id })?, output),
-        Command::Remove { client_id, yes } => {
-            if !yes {
-                confirm(&format!("Remove client {client_id} for good?"))?;
-            }
-            show(gateway.execute(admin::Command::ClientRemove { client_id })?, output)
-        }
+        Command::Remove { client_ids, yes } => several::remove(client_ids, yes, gateway, output),
         Command::Rotate(args) => super::rotate::run(*args, gateway, output),
-        Command::RevokeTokens { client_id, before } => {
-            let before = before.map(Past::time);
-            match gateway.execute(admin::Command::ClientRevokeTokens { client_id, before })? {
-                Answer::ClientTokensRevoked(revoked) => output.print(&revoked, || {
-                    format!("every token that client {} got before {} is void\n", revoked.client_id, revoked.issued_before)
-                }),
-                other => Err(super::error::unexpected(&other)),
-            }
-        }
-        Command::Block { client_id } => set_status(client_id, Status::Blocked, gateway, output),
-        Command::Suspend { client_id } => set_status(client_id, Status::Suspended, gateway, output),
-        Command::Resume { client_id } => set_status(client_id, Status::Active, gateway, output),
+        Command::RevokeTokens { client_ids, before } => several::revoke_tokens(client_ids, before.map(Past::time), gateway, output),
+        Command::Block { client_ids } => several::set_status(client_ids, Status::Blocked, gateway, output),
+        Command::Suspend { client_ids } => several::set_status(client_ids, Status::Suspended, gateway, output),
+        Command::Resume { client_ids } => several::set_status(client_ids, Status::Active, gateway, output),
     }
 }
 
@@ -171,6 +168,9 @@ fn edit(args: Edit, gateway: &mut Gateway, output: &Output) -> Result<(), CliErr
         clear: args.clear.into_iter().collect(),
         client_name: args.name,
         scope: grants::scopes(&args.scope),
+        software_id: args.software_id,
+        software_version: args.software_version,
+        require_request_binding: args.require_request_binding,
         ..args.grants.changes()?
     };
     if changes.is_empty() {
@@ -180,16 +180,9 @@ fn edit(args: Edit, gateway: &mut Gateway, output: &Output) -> Result<(), CliErr
     show(gateway.execute(admin::Command::ClientEdit { client_id: args.client_id, changes })?, output)
 }
 
-fn set_status(client_id: ClientId, status: Status, gateway: &mut Gateway, output: &Output) -> Result<(), CliError> {
-    show(gateway.execute(admin::Command::ClientSetStatus { client_id, status })?, output)
-}
-
 fn show(answer: Answer, output: &Output) -> Result<(), CliError> {
     match answer {
         Answer::Client(client) => output.show(&client, || client_fields(&client)),
-        Answer::ClientRemoved(client) => {
-            output.print(&client, || format!("client {} was removed; every token it got is void\n", client.client_id))
-        }
         other => Err(super::error::unexpected(&other)),
     }
 }

@@ -2,21 +2,49 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
+use super::table::printable;
 use super::{CliError, Exit};
 
-/// Asks the person at the terminal.
-pub(super) fn confirm(question: &str) -> Result<(), CliError> {
+/// Asks the person at the terminal whether to do `what`, such as "remove role pump", and tells what comes of it.
+pub(super) fn confirm(what: &str, consequence: &str) -> Result<(), CliError> {
+    // A device may have chosen its name.
+    let (what, consequence) = (printable(what), printable(consequence));
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Err(CliError::new(Exit::Usage, "not_confirmed", "this cannot be undone and there is no terminal to ask at")
-            .with_help("add --yes if it is meant"));
+        let told = format!("not confirmed, and there is no terminal to ask at: would {what}: {consequence}");
+        return Err(CliError::new(Exit::Usage, "not_confirmed", told).with_help("add --yes if it is meant"));
     }
     let failed = |error: io::Error| CliError::new(Exit::Io, "io", "the question could not be asked").because(&error);
     let mut stderr = io::stderr().lock();
-    write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush()).map_err(failed)?;
+    write!(stderr, "About to {what}: {consequence}.\nIs that meant? [y/N] ").and_then(|()| stderr.flush()).map_err(failed)?;
     let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer).map_err(failed)?;
+    if io::stdin().lock().read_line(&mut answer).map_err(failed)? == 0 {
+        // The end of the input leaves the cursor behind the question.
+        let _ = writeln!(stderr);
+    }
     match answer.trim().to_ascii_lowercase().as_str() {
         "y" | "yes" => Ok(()),
         _ => Err(CliError::new(Exit::Usage, "not_confirmed", "nothing was changed")),
+    }
+}
+
+/// A number of things: `1 secret`, `2 secrets`.
+pub(super) fn count(number: usize, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{plural}")
+}
+
+/// A name with what people call it, if anything.
+pub(super) fn named(name: &str, description: &str) -> String {
+    if description.is_empty() { name.to_owned() } else { format!("{name} ({description})") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn things_are_counted_and_named() {
+        assert_eq!((count(1, "key"), count(0, "key"), count(2, "key")), ("1 key".into(), "0 keys".into(), "2 keys".into()));
+        assert_eq!((named("dev1", "Pump"), named("dev1", "")), ("dev1 (Pump)".into(), "dev1".into()));
     }
 }

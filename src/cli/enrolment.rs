@@ -4,19 +4,21 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use serde::Serialize;
 
 use super::client::SecretFile;
-use super::confirm::confirm;
+use super::confirm::{confirm, count, named};
 use super::connect::Gateway;
-use super::error::unexpected;
+use super::error::{something, unexpected};
 use super::output::Output;
+use super::pages::{self, Page};
 use super::table::{Table, fields};
 use super::times::Seconds;
 use super::{CliError, Exit, template};
 use crate::admin::{
-    self, Answer, ClientDocument, DeviceDocument, EnrolmentAnswer, EnrolmentCommand, EnrolmentDocument, IssuedSecret, MAX_SERIALS,
-    NewEnrolment,
+    self, Answer, ClientDocument, DeviceDocument, EnrolmentAnswer, EnrolmentChanges, EnrolmentCommand, EnrolmentDocument, EnrolmentQuery,
+    IssuedSecret, MAX_SERIALS, NewEnrolment,
 };
 use crate::enrolment::{DeviceName, EnrolmentStatus, MAX_DEVICES, TemplateName};
 use crate::oauth::{EnrolmentId, SerialNumber};
@@ -31,8 +33,10 @@ pub(super) enum Command {
     Template(template::Command),
     /// Let devices register themselves; the token that they need is printed this once
     Add(Add),
-    /// List the enrolments
-    List,
+    /// Change an enrolment; what is not named stays
+    Edit(Edit),
+    /// List the enrolments, all or some, by id
+    List(List),
     /// Show one enrolment and the devices it knows
     Show {
         /// The enrolment
@@ -101,6 +105,46 @@ pub(super) struct Add {
 }
 
 #[derive(Debug, clap::Args)]
+pub(super) struct Edit {
+    /// The enrolment
+    #[arg(value_name = "ENROLMENT_ID")]
+    id: EnrolmentId,
+    /// How many devices may register in all, those that have included
+    #[arg(long, value_name = "NUMBER")]
+    uses: Option<u32>,
+    /// When it ends, from now, such as 2h: sooner than it would, as its token tells that
+    #[arg(long, value_name = "TIME")]
+    expires: Option<Seconds>,
+    /// For people
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+}
+
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct List {
+    /// Only those with this template
+    #[arg(long, value_name = "NAME")]
+    template: Option<TemplateName>,
+    /// Only those that are open, used_up, expired or revoked; may be repeated
+    #[arg(long, value_parser = PossibleValuesParser::new(["open", "used_up", "expired", "revoked"]).map(|word| status(&word)), hide_possible_values = true)]
+    status: Vec<EnrolmentStatus>,
+    /// Only those that end within this time, such as 30d; and those that have ended
+    #[arg(long, value_name = "TIME")]
+    expiring_within: Option<Seconds>,
+    /// Only those whose id comes after this one
+    #[arg(long, value_name = "ENROLMENT_ID")]
+    after: Option<EnrolmentId>,
+    /// At most so many [default: all]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
+}
+
+fn status(word: &str) -> EnrolmentStatus {
+    let known = [EnrolmentStatus::UsedUp, EnrolmentStatus::Expired, EnrolmentStatus::Revoked];
+    known.into_iter().find(|status| status.as_str() == word).unwrap_or(EnrolmentStatus::Open)
+}
+
+#[derive(Debug, clap::Args)]
 pub(super) struct Serials {
     /// Serial number of a device that may register, and no other; may be repeated
     #[arg(long = "serial", value_name = "NUMBER", id = "serial")]
@@ -146,11 +190,6 @@ fn read_serials(path: &Path) -> Result<Vec<SerialNumber>, CliError> {
     Ok(serials)
 }
 
-#[derive(Serialize)]
-struct EnrolmentList {
-    enrolments: Vec<EnrolmentDocument>,
-}
-
 /// What `enrolment add` prints.
 #[derive(Serialize)]
 struct Made<'a> {
@@ -194,7 +233,13 @@ pub(super) fn run(command: Command, gateway: &mut Gateway, output: &Output) -> R
     match command {
         Command::Template(command) => template::run(command, gateway, output),
         Command::Add(args) => add(args, gateway, output),
-        Command::List => list(gateway, output),
+        Command::Edit(Edit { id, uses, expires, description }) => {
+            let changes = EnrolmentChanges { description, uses, expires_in: expires.map(|Seconds(seconds)| seconds) };
+            something(changes == EnrolmentChanges::default(), "enrolment edit")?;
+            let enrolment = execute_on_one(EnrolmentCommand::Edit { id, changes }, gateway)?;
+            output.show(&enrolment, || enrolment_fields(&enrolment))
+        }
+        Command::List(args) => list(args, gateway, output),
         Command::Show { id } => show(&id, gateway, output),
         Command::AddSerials { id, serials } => {
             let serials = serials.read()?;
@@ -203,18 +248,28 @@ pub(super) fn run(command: Command, gateway: &mut Gateway, output: &Output) -> R
                 return Err(told.with_help("see `credgate enrolment add-serials --help`"));
             }
             let enrolment = add_serials(&id, &serials, gateway)?;
-            output.print(&enrolment, || fields(&enrolment_fields(&enrolment)))
+            output.show(&enrolment, || enrolment_fields(&enrolment))
         }
         Command::Revoke { id, yes } => {
             if !yes {
-                confirm(&format!("End enrolment {id} for good?"))?;
+                let found = execute_on_one(EnrolmentCommand::Show { id: id.clone() }, gateway)?;
+                let left = usize::try_from(found.uses.saturating_sub(found.used)).unwrap_or(usize::MAX);
+                confirm(
+                    &format!("end enrolment {} for good", named(id.as_str(), &found.description)),
+                    &format!("{} that could still register cannot any more; clients that registered by it stay", count(left, "device")),
+                )?;
             }
             let enrolment = execute_on_one(EnrolmentCommand::Revoke { id }, gateway)?;
             output.print(&enrolment, || format!("enrolment {} lets nobody register any more\n", enrolment.id))
         }
         Command::Release { id, device, yes } => {
             if !yes {
-                confirm(&format!("Remove the client that {device} registered as, and let it register once more?"))?;
+                let client = registered_as(&id, &device, gateway)?;
+                let client = client.map_or("no client".to_owned(), |client_id| format!("client {client_id}"));
+                confirm(
+                    &format!("release {device} from enrolment {id}"),
+                    &format!("{client} is removed, every token it has is void, and {device} may register once more"),
+                )?;
             }
             let (enrolment, client) = match execute(EnrolmentCommand::Release { id, device: device.clone() }, gateway)? {
                 EnrolmentAnswer::Released { enrolment, client } => (enrolment, client),
@@ -228,7 +283,15 @@ pub(super) fn run(command: Command, gateway: &mut Gateway, output: &Output) -> R
         }
         Command::Remove { id, yes } => {
             if !yes {
-                confirm(&format!("Remove enrolment {id} for good?"))?;
+                let found = execute_on_one(EnrolmentCommand::Show { id: id.clone() }, gateway)?;
+                let used = usize::try_from(found.used).unwrap_or(usize::MAX);
+                confirm(
+                    &format!("remove enrolment {} for good", named(id.as_str(), &found.description)),
+                    &format!(
+                        "nobody can register by it any more, and what it knows of {} is forgotten; their clients stay",
+                        count(used, "device")
+                    ),
+                )?;
             }
             let enrolment = execute_on_one(EnrolmentCommand::Remove { id }, gateway)?;
             output.print(&enrolment, || format!("enrolment {} was removed; its clients stay\n", enrolment.id))
@@ -267,10 +330,10 @@ fn add(args: Add, gateway: &mut Gateway, output: &Output) -> Result<(), CliError
     };
     if let Some(file) = file {
         let path = file.keep(token.secret()).map_err(|error| take_back(&enrolment, &error, gateway))?;
-        return output.print(&Made { enrolment: &enrolment, initial_access_token: None }, || {
+        return output.show(&Made { enrolment: &enrolment, initial_access_token: None }, || {
             let mut shown = enrolment_fields(&enrolment);
             shown.insert(1, ("Token file", path.display().to_string()));
-            fields(&shown)
+            shown
         });
     }
     let delivered = output.deliver(&Made { enrolment: &enrolment, initial_access_token: Some(&token) }, || {
@@ -294,29 +357,31 @@ fn take_back(enrolment: &EnrolmentDocument, error: &io::Error, gateway: &mut Gat
     }
 }
 
-fn list(gateway: &mut Gateway, output: &Output) -> Result<(), CliError> {
-    let (mut all, mut after) = (Vec::<EnrolmentDocument>::new(), None);
-    loop {
-        match execute(EnrolmentCommand::List { after }, gateway)? {
+fn list(List { template, status, expiring_within, after, limit }: List, gateway: &mut Gateway, output: &Output) -> Result<(), CliError> {
+    let query =
+        EnrolmentQuery { template, status, expiring_within: expiring_within.map(|Seconds(seconds)| seconds), ..EnrolmentQuery::default() };
+    let everything = query == EnrolmentQuery::default() && after.is_none();
+    let empty = if everything { "no enrolments yet: credgate enrolment add" } else { "no enrolment is like that" };
+    let table = Table::new(["ENROLMENT ID", "TEMPLATE", "STATUS", "USES", "EXPIRES", "DESCRIPTION"]).yielding(&["TEMPLATE", "DESCRIPTION"]);
+    let list = pages::List { member: "enrolments", limit, empty, table, row };
+    list.print(output, after, |after, limit| {
+        match execute(EnrolmentCommand::List(EnrolmentQuery { after, limit, ..query.clone() }), gateway)? {
             EnrolmentAnswer::Enrolments { enrolments, more } => {
-                after = enrolments.last().map(|enrolment| enrolment.id.clone());
-                all.extend(enrolments);
-                if !more || after.is_none() {
-                    break;
-                }
+                Ok(Page { next: enrolments.last().filter(|_| more).map(|enrolment| enrolment.id.clone()), records: enrolments })
             }
-            other => return Err(unexpected(&Answer::Enrolment(other))),
+            other => Err(unexpected(&Answer::Enrolment(other))),
         }
-    }
-    if all.is_empty() {
-        output.note("no enrolments yet: credgate enrolment add");
-    }
-    let list = EnrolmentList { enrolments: all };
-    output.print(&list, || table(&list.enrolments))
+    })
 }
 
-fn show(id: &EnrolmentId, gateway: &mut Gateway, output: &Output) -> Result<(), CliError> {
-    let enrolment = execute_on_one(EnrolmentCommand::Show { id: id.clone() }, gateway)?;
+/// The client that a device registered as, if it has.
+fn registered_as(id: &EnrolmentId, device: &DeviceName, gateway: &mut Gateway) -> Result<Option<String>, CliError> {
+    let found = devices(id, gateway)?.into_iter().find(|known| known.device == *device);
+    Ok(found.and_then(|known| known.client_id))
+}
+
+/// All devices that an enrolment knows.
+fn devices(id: &EnrolmentId, gateway: &mut Gateway) -> Result<Vec<DeviceDocument>, CliError> {
     let (mut devices, mut after) = (Vec::<DeviceDocument>::new(), None);
     loop {
         match execute(EnrolmentCommand::Devices { id: id.clone(), after }, gateway)? {
@@ -324,20 +389,23 @@ fn show(id: &EnrolmentId, gateway: &mut Gateway, output: &Output) -> Result<(), 
                 after = page.last().map(|device| device.device.clone());
                 devices.extend(page);
                 if !more || after.is_none() {
-                    break;
+                    return Ok(devices);
                 }
             }
             other => return Err(unexpected(&Answer::Enrolment(other))),
         }
     }
-    let shown = Shown { enrolment: &enrolment, devices };
-    output.print(&shown, || {
-        let mut text = fields(&enrolment_fields(&enrolment));
+}
+
+fn show(id: &EnrolmentId, gateway: &mut Gateway, output: &Output) -> Result<(), CliError> {
+    let enrolment = execute_on_one(EnrolmentCommand::Show { id: id.clone() }, gateway)?;
+    let shown = Shown { enrolment: &enrolment, devices: devices(id, gateway)? };
+    output.compose(&shown, |text| {
+        text.fields(&enrolment_fields(&enrolment));
         if !shown.devices.is_empty() {
-            text.push('\n');
-            text.push_str(&device_table(&shown.devices));
+            text.line("");
+            text.table(&device_table(&shown.devices));
         }
-        text
     })
 }
 
@@ -355,31 +423,24 @@ fn enrolment_fields(enrolment: &EnrolmentDocument) -> Vec<(&'static str, String)
     ]
 }
 
-fn table(enrolments: &[EnrolmentDocument]) -> String {
-    if enrolments.is_empty() {
-        return String::new();
-    }
-    let mut table = Table::new(["ENROLMENT ID", "TEMPLATE", "STATUS", "USES", "EXPIRES", "DESCRIPTION"]);
-    for enrolment in enrolments {
-        table.row([
-            enrolment.id.to_string(),
-            enrolment.template.to_string(),
-            enrolment.status.as_str().to_owned(),
-            format!("{} of {}", enrolment.used, enrolment.uses),
-            if enrolment.status == EnrolmentStatus::Revoked { String::new() } else { enrolment.expires_at.to_string() },
-            enrolment.description.clone(),
-        ]);
-    }
-    table.render()
+fn row(enrolment: &EnrolmentDocument) -> [String; 6] {
+    [
+        enrolment.id.to_string(),
+        enrolment.template.to_string(),
+        enrolment.status.as_str().to_owned(),
+        format!("{} of {}", enrolment.used, enrolment.uses),
+        if enrolment.status == EnrolmentStatus::Revoked { String::new() } else { enrolment.expires_at.to_string() },
+        enrolment.description.clone(),
+    ]
 }
 
-fn device_table(devices: &[DeviceDocument]) -> String {
+fn device_table(devices: &[DeviceDocument]) -> Table<3> {
     let mut table = Table::new(["DEVICE", "CLIENT ID", "REGISTERED"]);
     for device in devices {
         let time = device.enrolled_at.map(|time| time.to_string()).unwrap_or_default();
         table.row([device.device.to_string(), device.client_id.clone().unwrap_or_default(), time]);
     }
-    table.render()
+    table
 }
 
 #[cfg(test)]
@@ -466,12 +527,14 @@ mod tests {
             &["add", "--template", "pump", "--uses", "16385", "--expires", "1h"],
             &["show", "nothing"],
             &["revoke", "nothing", "--yes"],
+            &["revoke", "nothing"],
+            &["edit", "nothing", "--uses", "2"],
             &["release", "nothing", "serial:1", "--yes"],
             &["add-serials", "nothing", "--serial", "1"],
         ] {
             assert_eq!(bench.json(line).unwrap_err().exit(), Exit::Data, "{line:?}");
         }
-        for line in [&["template", "edit", "pump"][..], &["template", "remove", "pump"], &["revoke", "e"], &["add-serials", "e"]] {
+        for line in [&["template", "edit", "pump"][..], &["template", "remove", "pump"], &["add-serials", "e"], &["edit", "e"]] {
             assert_eq!(bench.json(line).unwrap_err().exit(), Exit::Usage, "{line:?}");
         }
         for line in [

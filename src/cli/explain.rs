@@ -2,8 +2,8 @@
 
 use super::connect::Gateway;
 use super::error::unexpected;
-use super::output::Output;
-use super::table::{Table, fields};
+use super::output::{Output, Text};
+use super::table::Table;
 use super::{CliError, Exit, grants};
 use crate::admin::{self, Answer};
 use crate::clients::AuthMethod;
@@ -49,43 +49,43 @@ pub(super) fn run(args: Args, gateway: &mut Gateway, output: &Output) -> Result<
     let query = admin::Explain { client_id: client, audience, scope: grants::scopes(&scope), at, method, link };
     match gateway.execute(admin::Command::Explain(query))? {
         Answer::Explanation(explanation) => {
-            output.print(&explanation, || text(&explanation))?;
+            output.compose(&explanation, |text| tell(&explanation, text))?;
             Ok(if explanation.granted { Exit::Ok } else { Exit::Refused })
         }
         other => Err(unexpected(&other)),
     }
 }
 
-fn text(explanation: &Explanation) -> String {
+fn tell(explanation: &Explanation, text: &mut Text) {
     let Explanation { client_id, method, at, granted, reason, .. } = explanation;
     let verdict = if *granted { "granted".to_owned() } else { format!("refused ({reason})") };
-    let mut text = format!("A token for {client_id}, asked for by {} at {at}: {verdict}\n\n", method.as_str());
-    let mut table = Table::new(["CHECK", "OUTCOME", "FINDING", "DECIDED BY"]);
+    text.line(&format!("A token for {client_id}, asked for by {} at {at}: {verdict}", method.as_str()));
+    text.line("");
+    let mut table = Table::new(["CHECK", "OUTCOME", "FINDING", "DECIDED BY"]).wrapping(&["FINDING", "DECIDED BY"]);
     for Step { check, outcome, decided_by, finding } in &explanation.steps {
         let records: Vec<String> = decided_by.iter().map(ToString::to_string).collect();
         table.row([check.as_str().to_owned(), outcome.to_string(), finding.clone(), records.join(", ")]);
     }
-    text.push_str(&table.render());
+    text.table(&table);
     if let Some(error) = &explanation.error {
-        text.push('\n');
-        text.push_str(&fields(&[("The device is told", format!("{}: {}", error.error, error.error_description))]));
+        text.line("");
+        text.fields(&[("The device is told", format!("{}: {}", error.error, error.error_description))]);
     }
     if let Some(token) = &explanation.token {
-        text.push('\n');
-        text.push_str(&token_text(token));
+        text.line("");
+        tell_token(token, text);
     }
-    text
 }
 
-fn token_text(token: &ForeseenToken) -> String {
-    let shown = [
+fn tell_token(token: &ForeseenToken, text: &mut Text) {
+    text.fields(&[
         ("Token", format!("{}, dialect {}, signed {} by key {}", token.format.as_str(), token.dialect, token.alg.name(), token.kid)),
         ("Lives", format!("{} s", token.lifetime)),
         ("Scope", token.scope.to_string()),
         ("Opens", token.permissions.join(", ")),
-    ];
-    let claims = serde_json::to_string_pretty(&token.claims).unwrap_or_default();
-    format!("{}Claims, with a random jti:\n{claims}\n", fields(&shown))
+    ]);
+    text.line("Claims, with a random jti:");
+    serde_json::to_string_pretty(&token.claims).unwrap_or_default().lines().for_each(|line| text.line(line));
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use serde::Serialize;
 
 use super::connect::check_owner;
 use super::output::Output;
-use super::table::fields;
 use super::{CliError, Exit};
 use crate::clock::UnixTime;
 use crate::config::Config;
@@ -48,7 +47,7 @@ pub(super) fn run(args: Args, config: &Config, output: &Output) -> Result<(), Cl
     if args.quiet && !made.is_new {
         return Ok(());
     }
-    output.print(&made, || text(&made))?;
+    output.show(&made, || shown(&made))?;
     output.note(&next_steps(&made));
     Ok(())
 }
@@ -136,19 +135,19 @@ fn now() -> UnixTime {
     UnixTime::from(SystemTime::now()).max(built_at())
 }
 
-fn text(made: &Made) -> String {
-    let shown = |path: &Option<PathBuf>| path.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
+fn shown(made: &Made) -> Vec<(&'static str, String)> {
+    let path = |path: &Option<PathBuf>| path.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
     let mut lines = vec![
         ("State directory", made.state_directory.display().to_string()),
         ("Registry", made.registry.display().to_string()),
         ("Signing key", made.signing_key.clone()),
-        ("CA certificate", shown(&made.ca_certificate)),
-        ("Broker certificate", shown(&made.certificate)),
+        ("CA certificate", path(&made.ca_certificate)),
+        ("Broker certificate", path(&made.certificate)),
     ];
     if !made.names.is_empty() {
         lines.push(("  for", made.names.join(", ")));
     }
-    fields(&lines)
+    lines
 }
 
 fn next_steps(made: &Made) -> String {

@@ -3,20 +3,28 @@
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::CliError;
 use super::confirm::confirm;
 use super::connect::Gateway;
 use super::device_key::KeyAlgorithm;
 use super::error::unexpected;
 use super::output::Output;
 use super::table::Table;
+use super::{CliError, Exit};
 use crate::admin::{self, Answer, KeyDocument};
-use crate::jose::KeyState;
+use crate::jose::{Jwk, JwkSet, KeyState};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// List the signing keys
     List,
+    /// Show one signing key, and its public half as a JWK
+    Show {
+        /// The key, as `credgate key list` shows it
+        #[arg(value_name = "KEY_ID", allow_hyphen_values = true)]
+        kid: String,
+    },
+    /// Print the JWK Set that tokens are verified by, as it is published on {prefix}/as/jwks
+    Jwks,
     /// Publish a new signing key, which takes over by itself after keys.propagation; nothing fails meanwhile
     Rotate {
         /// The algorithm of the key
@@ -39,6 +47,16 @@ struct KeyList {
     keys: Vec<KeyDocument>,
 }
 
+/// What `key show` prints.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    key: KeyDocument,
+    /// `None` if the gateway that does not run cannot open it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jwk: Option<Jwk>,
+}
+
 #[derive(Serialize)]
 struct Revocation {
     revoked: KeyDocument,
@@ -48,15 +66,29 @@ struct Revocation {
 pub(super) fn run(command: Command, gateway: &mut Gateway, output: &Output) -> Result<(), CliError> {
     match command {
         Command::List => list(gateway, output),
+        Command::Show { kid } => {
+            let key = find(&kid, gateway)?;
+            let jwk = jwks(gateway)?.keys.into_iter().find(|jwk| jwk.kid() == kid);
+            let shown = Shown { key, jwk };
+            output.show(&shown, || key_fields(&shown))
+        }
+        Command::Jwks => {
+            let jwks = jwks(gateway)?;
+            output.print(&jwks, || String::from_utf8_lossy(&jwks.to_json()).into_owned() + "\n")
+        }
         Command::Rotate { alg } => match gateway.execute(admin::Command::KeyRotate { key_type: alg.key_type() })? {
             Answer::KeyPublished(key) => output.print(&key, || published(&key)),
             other => Err(unexpected(&other)),
         },
         Command::Revoke { kid, yes } => {
             if !yes {
-                confirm(&format!(
-                    "Revoke the signing key {kid}? ALL TOKENS IT SIGNED BECOME VOID at once; devices must ask for new ones."
-                ))?;
+                let key = find(&kid, gateway)?;
+                let signed = match key.state {
+                    KeyState::Published => "it has not signed yet",
+                    KeyState::Active => "it SIGNS NOW: ALL TOKENS IT SIGNED BECOME VOID at once, and devices must ask for new ones",
+                    KeyState::Retiring => "ALL TOKENS IT SIGNED BECOME VOID at once, and devices must ask for new ones",
+                };
+                confirm(&format!("revoke the signing key {kid} ({}, {} since {})", key.alg, key.state.as_str(), key.since), signed)?;
             }
             match gateway.execute(admin::Command::KeyRevoke { kid })? {
                 Answer::KeyRevoked { revoked, active } => {
@@ -69,16 +101,44 @@ pub(super) fn run(command: Command, gateway: &mut Gateway, output: &Output) -> R
     }
 }
 
+fn keys(gateway: &mut Gateway) -> Result<Vec<KeyDocument>, CliError> {
+    match gateway.execute(admin::Command::KeyList)? {
+        Answer::Keys(keys) => Ok(keys),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn find(kid: &str, gateway: &mut Gateway) -> Result<KeyDocument, CliError> {
+    let missing = || CliError::new(Exit::Data, "not_found", format!("there is no signing key {kid}")).with_help("see `credgate key list`");
+    keys(gateway)?.into_iter().find(|key| key.kid == kid).ok_or_else(missing)
+}
+
+fn jwks(gateway: &mut Gateway) -> Result<JwkSet, CliError> {
+    match gateway.execute(admin::Command::KeySet)? {
+        Answer::KeySet { keys } => Ok(JwkSet { keys }),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn key_fields(Shown { key, jwk }: &Shown) -> Vec<(&'static str, String)> {
+    vec![
+        ("Key id", key.kid.clone()),
+        ("Algorithm", key.alg.clone()),
+        ("State", format!("{} since {}", key.state.as_str(), key.since)),
+        ("Until", key.until.map(|until| until.to_string()).unwrap_or_default()),
+        ("Created", key.created_at.to_string()),
+        ("File", key.path.display().to_string()),
+        ("JWK", jwk.as_ref().and_then(|jwk| serde_json::to_string(jwk).ok()).unwrap_or_default()),
+    ]
+}
+
 fn list(gateway: &mut Gateway, output: &Output) -> Result<(), CliError> {
-    let keys = match gateway.execute(admin::Command::KeyList)? {
-        Answer::Keys(keys) => keys,
-        other => return Err(unexpected(&other)),
-    };
+    let keys = keys(gateway)?;
     if keys.is_empty() {
         output.note("no keys yet: the gateway makes one when it starts, as does credgate init");
     }
     let list = KeyList { keys };
-    output.print(&list, || table(&list.keys))
+    output.list(&list, || table(&list.keys))
 }
 
 fn published(key: &KeyDocument) -> String {
@@ -104,10 +164,7 @@ fn told(Revocation { revoked, active }: &Revocation) -> String {
     text
 }
 
-fn table(keys: &[KeyDocument]) -> String {
-    if keys.is_empty() {
-        return String::new();
-    }
+fn table(keys: &[KeyDocument]) -> Table<7> {
     let mut table = Table::new(["KEY ID", "ALGORITHM", "STATE", "CREATED", "SINCE", "UNTIL", "FILE"]);
     for key in keys {
         table.row([
@@ -120,13 +177,13 @@ fn table(keys: &[KeyDocument]) -> String {
             key.path.display().to_string(),
         ]);
     }
-    table.render()
+    table
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::output::tests::Printed;
-    use super::super::{Exit, Format, connect, init};
+    use super::super::{Format, connect, init};
     use super::*;
 
     #[test]
@@ -163,7 +220,7 @@ mod tests {
         assert!(text("active").contains("every token it signed is void") && text("active").contains("new signs from now on"));
         assert!(!text("retiring").contains("from now on") && !text("published").contains("void"));
         assert_eq!(
-            table(&[key("k", "retiring")]),
+            table(&[key("k", "retiring")]).render(),
             "KEY ID  ALGORITHM  STATE     CREATED               SINCE                 UNTIL  FILE\n\
              k       EdDSA      retiring  1970-01-01T00:00:01Z  1970-01-01T00:00:02Z  -      /k\n"
         );

@@ -110,7 +110,7 @@ enum Command {
     /// Signing keys
     #[command(subcommand)]
     Key(key::Command),
-    /// Tokens: revoke one, or check one without asking the gateway
+    /// Tokens: revoke one; look into one or check one, without asking the gateway
     #[command(subcommand)]
     Token(token::Command),
     /// Tell whether a token request would be granted, and why; exit code 4 if it would be refused
@@ -166,6 +166,7 @@ fn run(args: Args, vitals: Vitals) -> Result<Exit, CliError> {
         Command::Enrolment(command) => enrolment::run(command, &mut Gateway::new(global), &output)?,
         Command::Key(command) => key::run(command, &mut Gateway::new(global), &output)?,
         Command::Token(token::Command::Revoke { file }) => token::run_revoke(file.as_deref(), &mut Gateway::new(global), &output)?,
+        Command::Token(token::Command::Show { token }) => token::run_show(token.as_deref(), &output)?,
         Command::Token(token::Command::Verify(args)) => token::run_verify(*args, &output)?,
         Command::Explain(args) => return explain::run(args, &mut Gateway::new(global), &output),
         Command::Audit(command) => audit::run(command, global, &output)?,

@@ -3,11 +3,12 @@
 use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
 
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::table::{Rendered, Table, fields_within};
+use super::table::{Rendered, Table, fields_within, wrapped};
 use super::{CliError, Exit};
 
 /// The form of what is printed.
@@ -30,8 +31,7 @@ pub(super) struct Output {
 impl Output {
     /// Prints to stdout.
     pub(super) fn new(format: Format) -> Self {
-        let width = rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col)).filter(|width| *width > 0);
-        Self { width, ..Self::to(format, Box::new(io::stdout())) }
+        Self { width: width_of(io::stdout()), ..Self::to(format, Box::new(io::stdout())) }
     }
 
     /// Prints to `results`.
@@ -53,9 +53,40 @@ impl Output {
     pub(super) fn print_table<const COLUMNS: usize>(&self, table: &Table<COLUMNS>) -> Result<(), CliError> {
         let Rendered { text, left_out } = table.render_within(self.width);
         self.stream(|results| results.write_all(text.as_bytes()))?;
-        if !left_out.is_empty() {
-            self.note(&format!("Not shown, for want of room: {}. A wider terminal or --output json shows them.", left_out.join(", ")));
+        self.note_left_out(&left_out);
+        Ok(())
+    }
+
+    fn note_left_out(&self, headings: &[&str]) {
+        if !headings.is_empty() {
+            self.note(&format!("Not shown, for want of room: {}. A wider terminal or --output json shows them.", headings.join(", ")));
         }
+    }
+
+    /// Prints a list that came as a whole, as `document` or as a table.
+    pub(super) fn list<const COLUMNS: usize>(
+        &self,
+        document: &impl Serialize,
+        table: impl FnOnce() -> Table<COLUMNS>,
+    ) -> Result<(), CliError> {
+        match self.format {
+            Format::Json => self.print(document, String::new),
+            Format::Table => {
+                let table = table();
+                if table.is_empty() { Ok(()) } else { self.print_table(&table) }
+            }
+        }
+    }
+
+    /// Prints a result of several parts, as `document` or as what `write` composes for people.
+    pub(super) fn compose(&self, document: &impl Serialize, write: impl FnOnce(&mut Text)) -> Result<(), CliError> {
+        let mut text = Text { width: self.width, text: String::new(), left_out: Vec::new() };
+        if self.format == Format::Table {
+            write(&mut text);
+        }
+        let Text { text, left_out, .. } = text;
+        self.print(document, || text)?;
+        self.note_left_out(&left_out);
         Ok(())
     }
 
@@ -100,8 +131,40 @@ impl Output {
     pub(super) fn note(&self, text: &str) {
         if self.format == Format::Table {
             // Nobody is left to be told if stderr is gone.
-            let _ = writeln!(io::stderr().lock(), "{text}");
+            let _ = writeln!(io::stderr().lock(), "{}", wrapped(text, width_of(io::stderr()).unwrap_or(usize::MAX)).join("\n"));
         }
+    }
+}
+
+/// The width of the terminal that a stream goes to, if it goes to one.
+fn width_of(stream: impl AsFd) -> Option<usize> {
+    rustix::termios::tcgetwinsize(stream).ok().map(|size| usize::from(size.ws_col)).filter(|width| *width > 0)
+}
+
+/// Text for people, of several parts, that fits the terminal.
+pub(super) struct Text {
+    width: Option<usize>,
+    text: String,
+    left_out: Vec<&'static str>,
+}
+
+impl Text {
+    /// Adds a line.
+    pub(super) fn line(&mut self, line: &str) {
+        self.text.push_str(&wrapped(line, self.width.unwrap_or(usize::MAX)).join("\n"));
+        self.text.push('\n');
+    }
+
+    /// Adds a record.
+    pub(super) fn fields(&mut self, fields: &[(&'static str, String)]) {
+        self.text.push_str(&fields_within(fields, self.width));
+    }
+
+    /// Adds a table.
+    pub(super) fn table<const COLUMNS: usize>(&mut self, table: &Table<COLUMNS>) {
+        let Rendered { text, left_out } = table.render_within(self.width);
+        self.text.push_str(&text);
+        self.left_out.extend(left_out);
     }
 }
 

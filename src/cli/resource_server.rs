@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clap::Subcommand;
 
-use super::confirm::confirm;
+use super::confirm::{confirm, named};
 use super::connect::Gateway;
 use super::error::{something, unexpected};
 use super::output::Output;
@@ -277,7 +277,16 @@ pub(super) fn run(command: Command, gateway: &mut Gateway, output: &Output) -> R
         }
         Command::Remove { id, yes } => {
             if !yes {
-                confirm(&format!("Remove resource server {id} for good?"))?;
+                match gateway.execute(admin::Command::ResourceServerShow { id: id.clone() })? {
+                    Answer::ResourceServer(server) => confirm(
+                        &format!("remove resource server {}", named(id.as_str(), &server.description)),
+                        &format!(
+                            "its audience is {}; it goes only if no scope, client or enrolment template names it, and its revocation list ends",
+                            server.audience
+                        ),
+                    )?,
+                    other => return Err(unexpected(&other)),
+                }
             }
             match gateway.execute(admin::Command::ResourceServerRemove { id })? {
                 Answer::ResourceServer(server) => output

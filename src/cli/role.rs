@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clap::Subcommand;
 
-use super::confirm::confirm;
+use super::confirm::{confirm, count, named};
 use super::connect::Gateway;
 use super::error::{something, unexpected};
 use super::output::Output;
@@ -83,7 +83,16 @@ pub(super) fn run(command: Command, gateway: &mut Gateway, output: &Output) -> R
         }
         Command::Remove { name, yes } => {
             if !yes {
-                confirm(&format!("Remove role {name} for good?"))?;
+                match gateway.execute(admin::Command::RoleShow { name: name.clone() })? {
+                    Answer::Role(role) => confirm(
+                        &format!("remove role {}", named(name.as_str(), &role.description)),
+                        &format!(
+                            "it grants {}; it goes only if no client and no enrolment template has it",
+                            count(role.scope.len(), "scope")
+                        ),
+                    )?,
+                    other => return Err(unexpected(&other)),
+                }
             }
             match gateway.execute(admin::Command::RoleRemove { name })? {
                 Answer::Role(role) => output.print(&role, || format!("role {} was removed\n", role.name)),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Subcommand;
 
 use super::CliError;
-use super::confirm::confirm;
+use super::confirm::{confirm, count, named};
 use super::connect::Gateway;
 use super::error::{something, unexpected};
 use super::output::Output;
@@ -93,7 +93,16 @@ pub(super) fn run(command: Command, gateway: &mut Gateway, output: &Output) -> R
         }
         Command::Remove { name, yes } => {
             if !yes {
-                confirm(&format!("Remove scope {name} for good?"))?;
+                match gateway.execute(admin::Command::ScopeShow { name: name.clone() })? {
+                    Answer::Scope(scope) => confirm(
+                        &format!("remove scope {} of resource server {}", named(name.as_str(), &scope.description), scope.resource_server),
+                        &format!(
+                            "it opens {}; it goes only if no role, client or enrolment template names it, and tokens with it hold until they expire",
+                            count(scope.permissions.len(), "topic filter")
+                        ),
+                    )?,
+                    other => return Err(unexpected(&other)),
+                }
             }
             match gateway.execute(admin::Command::ScopeRemove { name })? {
                 Answer::Scope(scope) => {

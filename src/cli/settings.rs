@@ -15,7 +15,11 @@ pub(super) enum Command {
     /// Read the configuration and say whether it is valid, and what in it is worth a second thought
     Check,
     /// Print the configuration in effect, defaults included
-    Show,
+    Show {
+        /// One setting, such as token.lifetime, or a section [default: all]
+        #[arg(value_name = "SETTING")]
+        setting: Option<String>,
+    },
 }
 
 #[derive(Serialize)]
@@ -46,6 +50,23 @@ fn warnings(config: &Config) -> Vec<Warning> {
     }
 }
 
+fn find<'a>(document: &'a toml::Table, setting: &str) -> Option<&'a toml::Value> {
+    let mut parts = setting.split('.');
+    let first = document.get(parts.next()?)?;
+    parts.try_fold(first, |value, part| value.get(part))
+}
+
+/// There is no such setting, but there may be one that is nearly so called.
+fn unknown(document: &toml::Table, setting: &str) -> CliError {
+    let names = document.iter().flat_map(|(name, value)| match value {
+        toml::Value::Table(section) => section.keys().map(|key| format!("{name}.{key}")).collect(),
+        _ => vec![name.clone()],
+    });
+    let nearest = names.max_by(|one, other| strsim::jaro_winkler(one, setting).total_cmp(&strsim::jaro_winkler(other, setting)));
+    let told = CliError::new(Exit::Data, "not_found", format!("there is no setting {setting}"));
+    told.with_help(format!("is {} meant? `credgate config show` has them all", nearest.unwrap_or_default()))
+}
+
 pub(super) fn run(command: Command, global: &Global, output: &Output) -> Result<(), CliError> {
     let config = load_config(global)?;
     match command {
@@ -59,12 +80,22 @@ pub(super) fn run(command: Command, global: &Global, output: &Output) -> Result<
                 None => "no configuration file; the defaults are valid\n".to_owned(),
             })
         }
-        Command::Show => {
+        Command::Show { setting } => {
             let text = config.to_toml();
             // Through the text: what it redacts must not come out here.
             let document: toml::Table =
                 text.parse().map_err(|error: toml::de::Error| CliError::caused(Exit::Software, "config_to_toml", &error))?;
-            output.print(&document, || text)
+            match setting {
+                None => output.print(&document, || text),
+                Some(setting) => {
+                    let value = find(&document, &setting).ok_or_else(|| unknown(&document, &setting))?;
+                    output.print(value, || match value {
+                        toml::Value::String(text) => format!("{text}\n"),
+                        toml::Value::Table(section) => section.to_string(),
+                        value => format!("{value}\n"),
+                    })
+                }
+            }
         }
     }
 }

@@ -7,7 +7,6 @@ use serde::Serialize;
 use super::connect::control_socket;
 use super::error::unexpected;
 use super::output::Output;
-use super::table::fields;
 use super::{CliError, Exit, Global};
 use crate::admin::{Answer, CallError, Command, DaemonStatus, Rates, call};
 use crate::mqtt::CountersSnapshot;
@@ -24,7 +23,7 @@ pub(super) fn run(global: &Global, output: &Output) -> Result<Exit, CliError> {
     let socket = control_socket(global)?;
     match call(&socket, &Command::Status) {
         Ok(Answer::Status(status)) => {
-            output.print(&status, || text(&status))?;
+            output.show(&status, || shown(&status))?;
             Ok(Exit::Ok)
         }
         Ok(other) => Err(unexpected(&other)),
@@ -37,7 +36,7 @@ pub(super) fn run(global: &Global, output: &Output) -> Result<Exit, CliError> {
     }
 }
 
-fn text(status: &DaemonStatus) -> String {
+fn shown(status: &DaemonStatus) -> Vec<(&'static str, String)> {
     let since = status.started_at.map(|start| format!(" since {start}")).unwrap_or_default();
     let up = duration(status.uptime);
     let DaemonStatus { clients, resource_servers, scopes, roles, .. } = status;
@@ -95,7 +94,7 @@ fn text(status: &DaemonStatus) -> String {
     }
     let http = if status.http.is_empty() { "off".to_owned() } else { status.http.join(", ") };
     shown.push(("Metrics", http));
-    fields(&shown)
+    shown
 }
 
 /// A length of time in its two largest units.
@@ -118,6 +117,7 @@ fn counters(counters: &CountersSnapshot) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::table::fields;
     use super::*;
     use crate::admin::{LinkStatus, ListenerStatus};
     use crate::clock::UnixTime;
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn people_are_told_the_state_of_every_link() {
         let mut status = DaemonStatus { version: "1.2.3".into(), pid: 42, uptime: 3_700, ..DaemonStatus::default() };
-        let bare = text(&status);
+        let bare = fields(&shown(&status));
         assert!(
             bare.contains("process 42") && bare.contains("(1 h 1 min)") && bare.contains("none configured") && bare.contains("off\n"),
             "{bare}"
@@ -138,7 +138,7 @@ mod tests {
         status.embedded_broker = Some(ListenerStatus { addresses, serving: true, open_connections: 3, counters });
         status.rates = Some(Rates { seconds: 60, requests: 2.25, refusals: 0.0, tokens: 2.0 });
         status.http = vec!["127.0.0.1:9464".into()];
-        let full = text(&status);
+        let full = fields(&shown(&status));
         for words in [
             "mqtts://b, down since 1970-01-01T00:00:00Z\n",
             "Reason:         refused\n",

@@ -4,12 +4,15 @@
 const GAP: &str = "  ";
 /// Characters that a column that gives way keeps.
 const KEPT: usize = 10;
+/// The same of one that goes on below itself.
+const KEPT_OF_TEXT: usize = 24;
 
 /// A table under construction.
 pub(super) struct Table<const COLUMNS: usize> {
     headings: [&'static str; COLUMNS],
     rows: Vec<[String; COLUMNS]>,
     yielding: &'static [&'static str],
+    wrapping: &'static [&'static str],
 }
 
 /// A table as it is printed.
@@ -22,12 +25,18 @@ pub(super) struct Rendered {
 impl<const COLUMNS: usize> Table<COLUMNS> {
     /// A table with these headings; they belong in upper case, the most important first.
     pub(super) fn new(headings: [&'static str; COLUMNS]) -> Self {
-        Self { headings, rows: Vec::new(), yielding: &[] }
+        Self { headings, rows: Vec::new(), yielding: &[], wrapping: &[] }
     }
 
     /// The same with columns that are cut short where a terminal is too narrow. The others are shown in full or, from the last, not at all.
     pub(super) fn yielding(mut self, headings: &'static [&'static str]) -> Self {
         self.yielding = headings;
+        self
+    }
+
+    /// The same with columns whose cells go on below themselves where a terminal is too narrow.
+    pub(super) fn wrapping(mut self, headings: &'static [&'static str]) -> Self {
+        self.wrapping = headings;
         self
     }
 
@@ -41,6 +50,7 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
         self.rows.is_empty()
     }
 
+    #[cfg(test)]
     /// The whole text, one line a row, without blanks at the end.
     pub(super) fn render(&self) -> String {
         self.render_within(None).text
@@ -57,9 +67,21 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
         let widths = width.map_or_else(|| natural.to_vec(), |width| self.fit(&natural, width));
         let mut text = String::new();
         let mut line = |cells: &mut dyn Iterator<Item = &str>| {
-            let cells: Vec<_> = cells.zip(&widths).map(|(cell, &width)| format!("{:<width$}", cut(cell, width))).collect();
-            text.push_str(cells.join(GAP).trim_end());
-            text.push('\n');
+            let cells = cells.zip(&widths).zip(self.headings).enumerate();
+            let cells: Vec<Vec<String>> = cells
+                .map(|(index, ((cell, &width), heading))| match self.wrapping.contains(&heading) {
+                    // A long word, such as a path, stays whole where nothing is beside it.
+                    true if index.saturating_add(1) == widths.len() => wrapped(cell, width),
+                    true => wrapped(cell, width).iter().flat_map(|line| broken(line, width)).collect(),
+                    false => vec![cut(cell, width)],
+                })
+                .collect();
+            for line in 0..cells.iter().map(Vec::len).max().unwrap_or_default() {
+                let parts =
+                    cells.iter().zip(&widths).map(|(cell, &width)| format!("{:<width$}", cell.get(line).map_or("", String::as_str)));
+                text.push_str(parts.collect::<Vec<_>>().join(GAP).trim_end());
+                text.push('\n');
+            }
         };
         line(&mut self.headings.iter().copied());
         for row in &self.rows {
@@ -71,7 +93,12 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
     /// The widths of as many columns as find room.
     fn fit(&self, natural: &[usize; COLUMNS], width: usize) -> Vec<usize> {
         let least = |(heading, natural): (&&str, &usize)| {
-            if self.yielding.contains(heading) { (*natural).min(characters(heading).max(KEPT)) } else { *natural }
+            let kept = match (self.yielding.contains(heading), self.wrapping.contains(heading)) {
+                (true, _) => KEPT,
+                (_, true) => KEPT_OF_TEXT,
+                _ => return *natural,
+            };
+            (*natural).min(characters(heading).max(kept))
         };
         let least: Vec<usize> = self.headings.iter().zip(natural).map(least).collect();
         let needed = |widths: &[usize]| {
@@ -112,7 +139,7 @@ pub(super) fn fields_within(fields: &[(&str, String)], width: Option<usize>) -> 
 }
 
 /// Lines of at most so many characters, broken at blanks; a longer word has a line of its own.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
         match lines.last_mut() {
@@ -124,6 +151,15 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
         }
     }
     lines
+}
+
+/// The text in pieces of at most so many characters.
+fn broken(text: &str, width: usize) -> Vec<String> {
+    let characters: Vec<char> = text.chars().collect();
+    if characters.is_empty() {
+        return vec![String::new()];
+    }
+    characters.chunks(width.max(1)).map(|piece| piece.iter().collect()).collect()
 }
 
 /// The text, or its beginning and an ellipsis.
@@ -140,7 +176,7 @@ fn characters(text: &str) -> usize {
 }
 
 /// The text with control characters escaped.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let escape = |character: char| if character.is_control() { character.escape_default().to_string() } else { character.to_string() };
     text.chars().map(escape).collect()
 }
@@ -174,6 +210,27 @@ mod tests {
         assert!(text.contains("dev1  The boile…  2026-11-22T21:46:24Z") && left_out == ["SCOPE"], "{text}");
         assert_eq!(within(20), ("ID    NAME\ndev1  The boiler of…\n".to_owned(), vec!["CREATED", "SCOPE"]));
         assert_eq!(within(1), ("ID\ndev1\n".to_owned(), vec!["NAME", "CREATED", "SCOPE"]), "the first column stays whole");
+    }
+
+    #[test]
+    fn text_goes_on_below_itself() {
+        let mut table = Table::new(["CHECK", "FOUND", "BY"]).wrapping(&["FOUND", "BY"]);
+        table.row([
+            "clock".into(),
+            "the clock is a year behind what it should be".into(),
+            "a-word-that-is-longer-than-its-column x".into(),
+        ]);
+        assert_eq!(table.render().lines().count(), 2, "in full where there is room");
+        let within = |width| table.render_within(Some(width));
+        assert_eq!(
+            within(59).text,
+            "CHECK  FOUND                      BY\nclock  the clock is a year        a-word-that-is-longer-than-its-column\n       behind what it should be   x\n"
+        );
+        let Rendered { text, left_out } = within(40);
+        assert!(text.lines().all(|line| characters(line) <= 40) && left_out == ["BY"], "{text}");
+        let mut table = Table::new(["FOUND", "BY"]).wrapping(&["FOUND"]);
+        table.row(["0123456789012345678901234567890123".into(), "x".into()]);
+        assert_eq!(table.render_within(Some(28)).text, "FOUND                     BY\n012345678901234567890123  x\n4567890123\n");
     }
 
     #[test]

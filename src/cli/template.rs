@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use clap::Subcommand;
-use serde::Serialize;
 
 use super::client::words;
-use super::confirm::confirm;
+use super::confirm::{confirm, named};
 use super::connect::Gateway;
 use super::error::{something, unexpected};
 use super::grants::{attribute, attributes, scopes};
 use super::output::Output;
-use super::table::{Table, fields};
+use super::pages::{self, Page};
+use super::table::Table;
 use super::{CliError, Exit};
 use crate::admin::{self, Answer, EnrolmentAnswer, EnrolmentCommand, NewTemplate, TemplateChanges};
 use crate::clients::{AttributeName, AttributeValue, AuthMethod};
@@ -44,8 +44,8 @@ pub(super) enum Command {
         #[arg(long, value_name = "WHAT")]
         clear: Vec<Field>,
     },
-    /// List the templates
-    List,
+    /// List the templates, by name
+    List(List),
     /// Show one template
     Show {
         /// The template
@@ -59,6 +59,16 @@ pub(super) enum Command {
         #[arg(long, short)]
         yes: bool,
     },
+}
+
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct List {
+    /// Only those whose name comes after this one
+    #[arg(long, value_name = "NAME")]
+    after: Option<TemplateName>,
+    /// At most so many [default: all]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -143,11 +153,6 @@ impl Flags {
     }
 }
 
-#[derive(Serialize)]
-struct TemplateList {
-    templates: Vec<Arc<Template>>,
-}
-
 fn execute(command: EnrolmentCommand, gateway: &mut Gateway) -> Result<Arc<Template>, CliError> {
     match gateway.execute(admin::Command::Enrolment(command))? {
         Answer::Enrolment(EnrolmentAnswer::Template(template)) => Ok(template),
@@ -156,7 +161,7 @@ fn execute(command: EnrolmentCommand, gateway: &mut Gateway) -> Result<Arc<Templ
 }
 
 pub(super) fn run(command: Command, gateway: &mut Gateway, output: &Output) -> Result<(), CliError> {
-    let show = |template: Arc<Template>| output.print(&template, || fields(&template_fields(&template)));
+    let show = |template: Arc<Template>| output.show(&template, || template_fields(&template));
     match command {
         Command::Add { name, client_id, flags } => {
             let new = NewTemplate { name, client_id, changes: flags.changes(None, &[])? };
@@ -170,34 +175,32 @@ pub(super) fn run(command: Command, gateway: &mut Gateway, output: &Output) -> R
         Command::Show { name } => show(execute(EnrolmentCommand::TemplateShow { name }, gateway)?),
         Command::Remove { name, yes } => {
             if !yes {
-                confirm(&format!("Remove enrolment template {name} for good?"))?;
+                let template = execute(EnrolmentCommand::TemplateShow { name: name.clone() }, gateway)?;
+                confirm(
+                    &format!("remove enrolment template {}", named(name.as_str(), &template.description)),
+                    "it goes only if no enrolment has it; clients that registered by it stay as they are",
+                )?;
             }
             let template = execute(EnrolmentCommand::TemplateRemove { name }, gateway)?;
             output.print(&template, || format!("enrolment template {} was removed\n", template.name))
         }
-        Command::List => list(gateway, output),
+        Command::List(args) => list(args, gateway, output),
     }
 }
 
-fn list(gateway: &mut Gateway, output: &Output) -> Result<(), CliError> {
-    let (mut all, mut after) = (Vec::new(), None);
-    loop {
-        match gateway.execute(admin::Command::Enrolment(EnrolmentCommand::TemplateList { after }))? {
+fn list(List { after, limit }: List, gateway: &mut Gateway, output: &Output) -> Result<(), CliError> {
+    let empty =
+        if after.is_none() { "no enrolment templates yet: credgate enrolment template add" } else { "no enrolment template is like that" };
+    let table = Table::new(["NAME", "CLIENT ID", "METHODS", "SCOPE", "ROLES", "DESCRIPTION"]).yielding(&["SCOPE", "ROLES", "DESCRIPTION"]);
+    let list = pages::List { member: "templates", limit, empty, table, row };
+    list.print(output, after, |after, limit| {
+        match gateway.execute(admin::Command::Enrolment(EnrolmentCommand::TemplateList { after, limit }))? {
             Answer::Enrolment(EnrolmentAnswer::Templates { templates, more }) => {
-                after = templates.last().map(|template| template.name.clone());
-                all.extend(templates);
-                if !more || after.is_none() {
-                    break;
-                }
+                Ok(Page { next: templates.last().filter(|_| more).map(|template| template.name.clone()), records: templates })
             }
-            other => return Err(unexpected(&other)),
+            other => Err(unexpected(&other)),
         }
-    }
-    if all.is_empty() {
-        output.note("no enrolment templates yet: credgate enrolment template add");
-    }
-    let list = TemplateList { templates: all };
-    output.print(&list, || table(&list.templates))
+    })
 }
 
 fn template_fields(template: &Template) -> Vec<(&'static str, String)> {
@@ -218,20 +221,13 @@ fn template_fields(template: &Template) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn table(templates: &[Arc<Template>]) -> String {
-    if templates.is_empty() {
-        return String::new();
-    }
-    let mut table = Table::new(["NAME", "CLIENT ID", "METHODS", "SCOPE", "ROLES", "DESCRIPTION"]);
-    for template in templates {
-        table.row([
-            template.name.to_string(),
-            template.client_id.to_string(),
-            words(template.methods.iter().map(|method| method.as_str())),
-            template.scope.to_string(),
-            words(&template.roles),
-            template.description.clone(),
-        ]);
-    }
-    table.render()
+fn row(template: &Arc<Template>) -> [String; 6] {
+    [
+        template.name.to_string(),
+        template.client_id.to_string(),
+        words(template.methods.iter().map(|method| method.as_str())),
+        template.scope.to_string(),
+        words(&template.roles),
+        template.description.clone(),
+    ]
 }

@@ -11,7 +11,6 @@ use zeroize::Zeroizing;
 use super::connect::Gateway;
 use super::error::unexpected;
 use super::output::Output;
-use super::table::fields;
 use super::{CliError, Exit};
 use crate::admin::{self, Answer, RevokedTokenDocument, TokenReference};
 use crate::clock::UnixTime;
@@ -28,6 +27,12 @@ pub(super) enum Command {
         /// A file with the token; - or nothing reads it from standard input
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
+    },
+    /// Show what is in a token, without checking anything
+    Show {
+        /// The token, or a file with it; - or nothing reads it from standard input
+        #[arg(value_name = "TOKEN|FILE")]
+        token: Option<String>,
     },
     /// Check a token without asking the gateway, as a resource server does
     Verify(Box<Verify>),
@@ -55,6 +60,13 @@ pub(super) struct Verify {
     seen_sequence: Option<u64>,
 }
 
+/// What `token show` prints.
+#[derive(Serialize)]
+struct Shown {
+    header: serde_json::Value,
+    claims: serde_json::Value,
+}
+
 /// What `token verify` prints of a token that holds.
 #[derive(Serialize)]
 struct Verified {
@@ -74,7 +86,7 @@ pub(super) fn run_revoke(file: Option<&Path>, gateway: &mut Gateway, output: &Ou
     let claims = claims_unverified(token).map_err(not_a_token)?;
     let reference = TokenReference::new(token, &claims).ok_or_else(|| not_a_token("a claim is none of this gateway's"))?;
     match gateway.execute(admin::Command::TokenRevoke(reference))? {
-        Answer::TokenRevoked(token) => output.print(&token, || fields(&revoked_fields(&token))),
+        Answer::TokenRevoked(token) => output.show(&token, || revoked_fields(&token)),
         other => Err(unexpected(&other)),
     }
 }
@@ -90,17 +102,7 @@ fn revoked_fields(token: &RevokedTokenDocument) -> Vec<(&'static str, String)> {
 
 /// Needs no gateway and no configuration.
 pub(super) fn run_verify(args: Verify, output: &Output) -> Result<(), CliError> {
-    let token = match args.token.as_deref() {
-        None | Some("-") => standard_input()?,
-        Some(given) if is_token(given) => {
-            let warning =
-                "credgate: warning: other users of this host can read a token on a command line; give a file, or - for standard input";
-            // Nobody is left to be told if stderr is gone.
-            let _ = writeln!(std::io::stderr().lock(), "{warning}");
-            Zeroizing::new(given.as_bytes().to_vec())
-        }
-        Some(path) => read(Path::new(path))?,
-    };
+    let token = given(args.token.as_deref())?;
     let token = text(&token)?;
     let keys = JwkSet::from_json(&read(&args.jwks)?)
         .map_err(|error| CliError::new(Exit::Data, "jwks_not_valid", format!("{} is no JWK Set", args.jwks.display())).because(&error))?;
@@ -118,7 +120,7 @@ pub(super) fn run_verify(args: Verify, output: &Output) -> Result<(), CliError> 
     };
     let claims = verifier.verify(token, UnixTime::from(SystemTime::now())).map_err(refused)?;
     let verified = Verified { valid: true, claims, trl_sequence };
-    output.print(&verified, || fields(&verified_fields(&verified)))
+    output.show(&verified, || verified_fields(&verified))
 }
 
 fn verified_fields(Verified { claims, trl_sequence, .. }: &Verified) -> Vec<(&'static str, String)> {
@@ -133,6 +135,38 @@ fn verified_fields(Verified { claims, trl_sequence, .. }: &Verified) -> Vec<(&'s
         ("Bound to a key", claims.cnf.as_ref().map(|cnf| cnf.jwk.kid().to_owned()).unwrap_or_default()),
         ("Revocation list", trl_sequence.map(|sequence| format!("sequence {sequence}")).unwrap_or_default()),
     ]
+}
+
+/// Needs neither.
+pub(super) fn run_show(token: Option<&str>, output: &Output) -> Result<(), CliError> {
+    let token = given(token)?;
+    let (header, claims) = decode_unverified(text(&token)?).map_err(not_a_token)?;
+    let shown = Shown { header, claims };
+    output.note("Nothing of this is verified: see `credgate token verify`.");
+    output.compose(&shown, |text| {
+        let time =
+            |name: &str| shown.claims.get(name).and_then(serde_json::Value::as_u64).map(|time| UnixTime::from_secs(time).to_string());
+        text.fields(&[("Issued", time("iat").unwrap_or_default()), ("Expires", time("exp").unwrap_or_default())]);
+        for (title, part) in [("Header", &shown.header), ("Claims", &shown.claims)] {
+            text.line(&format!("{title}:"));
+            serde_json::to_string_pretty(part).unwrap_or_default().lines().for_each(|line| text.line(line));
+        }
+    })
+}
+
+/// A token from the command line, a file or standard input.
+fn given(token: Option<&str>) -> Result<Zeroizing<Vec<u8>>, CliError> {
+    match token {
+        None | Some("-") => standard_input(),
+        Some(given) if is_token(given) => {
+            let warning =
+                "credgate: warning: other users of this host can read a token on a command line; give a file, or - for standard input";
+            // Nobody is left to be told if stderr is gone.
+            let _ = writeln!(std::io::stderr().lock(), "{warning}");
+            Ok(Zeroizing::new(given.as_bytes().to_vec()))
+        }
+        Some(path) => read(Path::new(path)),
+    }
 }
 
 /// Whether an argument is a token rather than the name of a file: the first characters of a JWT's header, or of a CWT's tags.
@@ -173,6 +207,7 @@ mod tests {
 
     use super::super::Format;
     use super::super::output::tests::Printed;
+    use super::super::table::fields;
     use super::*;
     use crate::jose::{SigningKey, sign};
 

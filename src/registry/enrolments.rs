@@ -287,6 +287,39 @@ impl Registry {
         })
     }
 
+    /// Changes what an enrolment is for and how many devices may register by it, or brings its end forward.
+    ///
+    /// # Errors
+    /// If there is no such enrolment, more devices have registered than may, its end would be later than its token says, or the disk refuses;
+    /// then nothing has changed.
+    pub fn update_enrolment(
+        &self,
+        id: &EnrolmentId,
+        description: Option<String>,
+        uses: Option<u32>,
+        expires_at: Option<UnixTime>,
+    ) -> Result<Arc<Enrolment>, RegistryError> {
+        self.committer.change(|staged| {
+            let mut enrolment = find(staged, id)?;
+            if let Some(uses) = uses {
+                if uses < enrolment.used {
+                    return invalid(&enrolment, format!("{} devices have registered by it already", enrolment.used));
+                }
+                enrolment.uses = uses;
+            }
+            if let Some(end) = expires_at {
+                if end > enrolment.expires_at {
+                    return invalid(&enrolment, format!("its token says that it ends at {}: make another one", enrolment.expires_at));
+                }
+                enrolment.expires_at = end;
+            }
+            if let Some(description) = description {
+                enrolment.description = description;
+            }
+            put_enrolment(staged, enrolment, Batch::default())
+        })
+    }
+
     /// Ends an enrolment. Clients that registered by it stay.
     ///
     /// # Errors

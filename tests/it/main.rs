@@ -46,6 +46,7 @@ mod site;
 mod snapshots;
 mod stub_broker;
 mod supervision;
+mod terminal;
 #[cfg(feature = "top")]
 mod top;
 mod verifier;

@@ -93,7 +93,7 @@ fn deny_what_an_operator_gets_wrong() {
         (&["resource-server", "add", "y", "--audience", "y", "--rabbitmq-vhost", "v"], 64, "rabbitmq"),
         (&["client", "show", "nobody"], 65, "nobody"),
         (&["client", "remove", "nobody", "--yes"], 65, "nobody"),
-        (&["client", "remove", "nobody"], 64, "--yes"),
+        (&["client", "remove", "nobody"], 65, "nobody"),
         (&["client", "frobnicate"], 64, "frobnicate"),
         (&["scope", "add", "x", "--resource-server", "nowhere", "--permission", "pub a"], 65, "nowhere"),
         (&["scope", "add", "x", "--resource-server", "telemetry", "--permission", "pub $SYS/a"], 64, "$"),

@@ -120,7 +120,7 @@ fn list(args: &List, gateway: &mut Gateway, output: &Output) -> Result<(), CliEr
         output.note(&format!("{} entries cannot be read: see `credgate audit verify`", unreadable.len()));
     }
     let document = Entries { entries, unreadable };
-    output.print(&document, || table(&document.entries))
+    output.list(&document, || table(&document.entries))
 }
 
 /// The newest entries that are wanted, in their order.
@@ -144,13 +144,11 @@ fn newest(filter: &Filter, limit: usize, page: &mut dyn FnMut(Query) -> Result<P
     Ok(found)
 }
 
-fn table(entries: &[Sealed]) -> String {
-    if entries.is_empty() {
-        return String::new();
-    }
-    let mut table = Table::new(["NUMBER", "TIME", "EVENT", "SUBJECT", "OUTCOME", "BY", "MORE"]);
+fn table(entries: &[Sealed]) -> Table<7> {
+    let mut table =
+        Table::new(["NUMBER", "TIME", "EVENT", "SUBJECT", "OUTCOME", "BY", "MORE"]).yielding(&["SUBJECT", "OUTCOME", "BY", "MORE"]);
     entries.iter().for_each(|sealed| table.row(cells(sealed)));
-    table.render()
+    table
 }
 
 /// What people are shown of an entry.

@@ -9,7 +9,6 @@ use serde::Serialize;
 use super::super::connect::Gateway;
 use super::super::error::unexpected;
 use super::super::output::Output;
-use super::super::table::fields;
 use super::super::{CliError, Exit};
 use super::export::{Head, VERSION};
 use super::walk::Walk;
@@ -57,7 +56,7 @@ pub(super) fn run(args: &Verify, gateway: &mut Gateway, output: &Output) -> Resu
         output.note("signatures were not checked, only that the entries belong together: name the gateway's JWK Set with --jwks");
     }
     let verified = Verified { report, signatures_checked: keys.is_some() };
-    output.print(&verified, || text(&verified))
+    output.show(&verified, || shown(&verified))
 }
 
 fn verify_own(gateway: &mut Gateway, keys: Option<&JwkSet>, kept: Vec<Statement>) -> Result<Report, CliError> {
@@ -176,7 +175,7 @@ fn read_checkpoints(path: &Path, keys: Option<&JwkSet>, output: &Output) -> Resu
     Ok(kept)
 }
 
-fn text(Verified { report, signatures_checked }: &Verified) -> String {
+fn shown(Verified { report, signatures_checked }: &Verified) -> Vec<(&'static str, String)> {
     let range = report.first.map(|first| format!(", {first} to {}", report.last)).unwrap_or_default();
     let mut shown = vec![("Audit trail", "whole".to_owned()), ("Entries", format!("{}{range}", report.entries))];
     if report.dropped > 0 {
@@ -192,5 +191,5 @@ fn text(Verified { report, signatures_checked }: &Verified) -> String {
     if report.compared > 0 || report.too_old > 0 {
         shown.push(("Kept elsewhere", format!("{} checkpoints agree, {} are older than the trail", report.compared, report.too_old)));
     }
-    fields(&shown)
+    shown
 }
