@@ -40,6 +40,7 @@ complete -c credgate -n "__fish_credgate_needs_command" -f -a "resource-server" 
 complete -c credgate -n "__fish_credgate_needs_command" -f -a "scope" -d 'Scopes: what a token may open'
 complete -c credgate -n "__fish_credgate_needs_command" -f -a "role" -d 'Roles: named sets of scopes'
 complete -c credgate -n "__fish_credgate_needs_command" -f -a "enrolment" -d 'Enrolments: devices that register themselves'
+complete -c credgate -n "__fish_credgate_needs_command" -f -a "apply" -d 'Make clients and what they may have as files say; shows the difference first'
 complete -c credgate -n "__fish_credgate_needs_command" -f -a "key" -d 'Signing keys'
 complete -c credgate -n "__fish_credgate_needs_command" -f -a "token" -d 'Tokens: revoke one; look into one or check one, without asking the gateway'
 complete -c credgate -n "__fish_credgate_needs_command" -f -a "explain" -d 'Tell whether a token request would be granted, and why; exit code 4 if it would be refused'
@@ -559,6 +560,23 @@ complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_
 complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_seen_subcommand_from remove" -l control-socket -d 'Control socket of the gateway [default: as configured]' -r -F
 complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_seen_subcommand_from remove" -s y -l yes -d 'Do not ask'
 complete -c credgate -n "__fish_credgate_using_subcommand enrolment; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c credgate -n "__fish_credgate_using_subcommand apply" -s f -l file -d 'File that says how records are to be (.toml, .json or .csv), or - for standard input; may be repeated' -r -F
+complete -c credgate -n "__fish_credgate_using_subcommand apply" -l format -d 'The form of the files [default: by their names]' -r -f -a "toml\t'Tables of records'
+json\t'The same members in JSON'
+csv\t'Clients, one a line'"
+complete -c credgate -n "__fish_credgate_using_subcommand apply" -l expect -d 'Change only what a dry run showed with this fingerprint' -r
+complete -c credgate -n "__fish_credgate_using_subcommand apply" -l secrets-file -d 'Write generated secrets to this new file (mode 0600), a client a line: JSON, or CSV if its name ends in .csv' -r -F
+complete -c credgate -n "__fish_credgate_using_subcommand apply" -l secrets-directory -d 'Write each generated secret to a new file ID.secret (mode 0600, no line break) in this directory, which is made if it is not there' -r -F
+complete -c credgate -n "__fish_credgate_using_subcommand apply" -l limit -d 'How many differing records are shown; 0 for all [default: 40, and 1000 as JSON]' -r
+complete -c credgate -n "__fish_credgate_using_subcommand apply" -l output -d 'What to print: tables for people, JSON for programs' -r -f -a "table\t'For people'
+json\t'For programs'"
+complete -c credgate -n "__fish_credgate_using_subcommand apply" -l config -d 'Configuration file [default: /etc/credgate/credgate.toml if it exists]' -r -F
+complete -c credgate -n "__fish_credgate_using_subcommand apply" -l control-socket -d 'Control socket of the gateway [default: as configured]' -r -F
+complete -c credgate -n "__fish_credgate_using_subcommand apply" -l dry-run -d 'Show what would be different, and change nothing'
+complete -c credgate -n "__fish_credgate_using_subcommand apply" -l exit-code -d 'End with exit code 5 if something would be different'
+complete -c credgate -n "__fish_credgate_using_subcommand apply" -l prune -d 'Remove what the files do not name, of the kinds that they speak of; not clients that registered themselves by an enrolment'
+complete -c credgate -n "__fish_credgate_using_subcommand apply" -s y -l yes -d 'Do not ask before records are removed'
+complete -c credgate -n "__fish_credgate_using_subcommand apply" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c credgate -n "__fish_credgate_using_subcommand key; and not __fish_seen_subcommand_from list show jwks rotate revoke" -l output -d 'What to print: tables for people, JSON for programs' -r -f -a "table\t'For people'
 json\t'For programs'"
 complete -c credgate -n "__fish_credgate_using_subcommand key; and not __fish_seen_subcommand_from list show jwks rotate revoke" -l config -d 'Configuration file [default: /etc/credgate/credgate.toml if it exists]' -r -F

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::backup::Backups;
@@ -33,10 +34,12 @@ pub struct Administrator {
     pub(super) keys: Arc<KeyStore>,
     pub(super) status: Arc<dyn Fn() -> DaemonStatus + Send + Sync>,
     pub(super) measure: Arc<dyn Fn() -> Metrics + Send + Sync>,
-    on_change: Arc<dyn Fn() + Send + Sync>,
+    pub(super) on_change: Arc<dyn Fn() + Send + Sync>,
     pub(super) rotation: RotationRule,
     pub(super) serving: Option<Serving>,
     pub(super) backups: Backups,
+    /// One change of many records at a time: each takes memory.
+    pub(super) applying: Arc<Semaphore>,
 }
 
 impl Administrator {
@@ -51,7 +54,8 @@ impl Administrator {
         registry.require(Box::new(move |client, policy| token_size::check(&issuer, client, policy)));
         let (measure, rotation) = (Arc::new(Metrics::default), RotationRule::default());
         let (status, on_change) = (status.into(), on_change.into());
-        Self { registry, keys, status, measure, on_change, rotation, serving: None, backups: Backups::default() }
+        let applying = Arc::new(Semaphore::new(1));
+        Self { registry, keys, status, measure, on_change, rotation, serving: None, backups: Backups::default(), applying }
     }
 
     /// The same with what `measure` tells of the links and the process among its metrics.
@@ -138,6 +142,9 @@ impl Administrator {
             | Command::RoleEdit { .. }
             | Command::RoleRemove { .. } => self.change_definition(caller, command),
             Command::Enrolment(command) => self.enrolment(caller, command),
+            Command::Apply(_) => {
+                Err(AdminError::new(AdminErrorCode::InvalidRequest, "a change of many records has a connection of its own"))
+            }
             Command::KeyList => {
                 let keys = self.keys.list()?;
                 Ok(Answer::Keys(keys.into_iter().map(KeyDocument::from).collect()))

@@ -88,14 +88,10 @@ pub fn call(socket: &Path, command: &Command) -> Result<Answer, CallError> {
 /// As [`call`].
 pub async fn exchange(socket: &Path, command: &Command) -> Result<Answer, CallError> {
     let path = || socket.to_path_buf();
-    let no_answer = |source| CallError::NoAnswer { path: path(), source };
+    let no_answer = |source| no_answer(socket, source);
     let json = frame::encode_command(command).map_err(no_answer)?;
     let send = async {
-        let mut stream = UnixStream::connect(socket).await.map_err(|source| match source.kind() {
-            ErrorKind::NotFound | ErrorKind::ConnectionRefused => CallError::NotRunning { path: path(), source },
-            ErrorKind::PermissionDenied => CallError::NotPermitted { path: path(), source },
-            _ => no_answer(FrameError::Io(source)),
-        })?;
+        let mut stream = connect(socket).await?;
         let sent = frame::write(&mut stream, &json).await;
         Ok::<_, CallError>((stream, sent))
     };
@@ -110,4 +106,17 @@ pub async fn exchange(socket: &Path, command: &Command) -> Result<Answer, CallEr
         (Ok(None), Ok(())) => Err(no_answer(FrameError::Truncated)),
         (Err(error), Ok(())) => Err(no_answer(error)),
     }
+}
+
+pub(super) async fn connect(socket: &Path) -> Result<UnixStream, CallError> {
+    let path = || socket.to_path_buf();
+    UnixStream::connect(socket).await.map_err(|source| match source.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => CallError::NotRunning { path: path(), source },
+        ErrorKind::PermissionDenied => CallError::NotPermitted { path: path(), source },
+        _ => no_answer(socket, FrameError::Io(source)),
+    })
+}
+
+pub(super) fn no_answer(socket: &Path, source: FrameError) -> CallError {
+    CallError::NoAnswer { path: socket.to_path_buf(), source }
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
-    BackupAnswer, BackupCommand, ClientChanges, ClientCursor, ClientDocument, ClientQuery, ClientTokensDocument, DaemonStatus,
-    EnrolmentAnswer, EnrolmentCommand, Explain, KeyDocument, Metrics, ResourceServerChanges, ResourceServerQuery, RevokedTokenDocument,
-    RoleChanges, RoleQuery, ScopeChanges, ScopeQuery, TokenReference,
+    ApplyAnswer, ApplyCommand, BackupAnswer, BackupCommand, ClientChanges, ClientCursor, ClientDocument, ClientQuery, ClientTokensDocument,
+    DaemonStatus, EnrolmentAnswer, EnrolmentCommand, Explain, KeyDocument, Metrics, ResourceServerChanges, ResourceServerQuery,
+    RevokedTokenDocument, RoleChanges, RoleQuery, ScopeChanges, ScopeQuery, TokenReference,
 };
 use crate::audit::{Page, Query};
 use crate::clients::{Retire, Status};
@@ -152,6 +152,8 @@ pub enum Command {
     },
     /// Templates and enrolments.
     Enrolment(EnrolmentCommand),
+    /// A part of a change of many records, of which there are several on one connection.
+    Apply(ApplyCommand),
     /// The signing keys.
     KeyList,
     /// Publishes a new signing key, which takes over by itself.
@@ -338,6 +340,8 @@ pub enum Answer {
     },
     /// Of templates and enrolments.
     Enrolment(EnrolmentAnswer),
+    /// Of a change of many records.
+    Apply(ApplyAnswer),
     /// The signing keys.
     Keys(Vec<KeyDocument>),
     /// A new signing key was published.
@@ -391,6 +395,7 @@ impl fmt::Debug for Answer {
             Self::Role(_) => "Role",
             Self::Roles { .. } => "Roles",
             Self::Enrolment(_) => "Enrolment(redacted)",
+            Self::Apply(_) => "Apply",
             Self::Keys(_) => "Keys",
             Self::KeyPublished(_) => "KeyPublished",
             Self::KeyRevoked { .. } => "KeyRevoked",

@@ -35,6 +35,8 @@ pub enum AdminErrorCode {
     AlreadyExists,
     /// What the command names is not there.
     NotFound,
+    /// What the command was meant for has changed, or somebody else is about it.
+    Conflict,
     /// Another process has the registry open.
     RegistryLocked,
     /// Another command of this kind is under way.
@@ -57,6 +59,7 @@ impl AdminErrorCode {
             Self::InvalidArgument => "invalid_argument",
             Self::AlreadyExists => "already_exists",
             Self::NotFound => "not_found",
+            Self::Conflict => "conflict",
             Self::RegistryLocked => "registry_locked",
             Self::Busy => "busy",
             Self::Registry => "registry",
@@ -92,6 +95,7 @@ impl From<RegistryError> for AdminError {
         match error {
             RegistryError::Locked { .. } => Self::new(AdminErrorCode::RegistryLocked, message),
             RegistryError::BadBackup { .. } => Self::new(AdminErrorCode::InvalidArgument, message),
+            RegistryError::ChangedMeanwhile { .. } => Self::new(AdminErrorCode::Conflict, message).with_advice("run the command again"),
             RegistryError::Invalid { .. } => Self::new(AdminErrorCode::InvalidArgument, message),
             RegistryError::NotRotated { id, error } => Self::new(AdminErrorCode::InvalidArgument, message).with_advice(match error {
                 RotationError::UnderWay { .. } => format!(
@@ -165,6 +169,7 @@ mod tests {
             InvalidArgument,
             AlreadyExists,
             NotFound,
+            Conflict,
             RegistryLocked,
             Busy,
             Registry,

@@ -12,12 +12,14 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::frame::{self, FrameError};
-use super::{AdminError, AdminErrorCode, Administrator, Answer, Audience, Caller, SocketFile, VERSION, advise_stranger};
+use super::{AdminError, AdminErrorCode, Administrator, Answer, ApplySession, Audience, Caller, SocketFile, VERSION, advise_stranger};
 
 /// Connections at once; more wait in the listener's queue.
 const MAX_CONNECTIONS: usize = 16;
 /// A peer has this long to send its command, and to take the answer.
 const PEER_TIMEOUT: Duration = Duration::from_secs(5);
+/// A change of many records waits so long for its next part: somebody may be looking at what would be different.
+const SESSION_PATIENCE: Duration = Duration::from_secs(900);
 /// Commands under way have this long to end at shutdown.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// The wait after a failed accept, which usually means that descriptors have run out.
@@ -52,21 +54,21 @@ impl ControlSocket {
             }
         };
         let limit = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let mut connections = JoinSet::new();
+        let (mut connections, shutdown_of_connections) = (JoinSet::new(), shutdown.clone());
         let accept = async {
             loop {
                 while connections.try_join_next().is_some() {}
                 let Ok(permit) = limit.clone().acquire_owned().await else { return };
                 match listener.accept().await {
                     Ok((stream, _)) => {
-                        let administrator = administrator.clone();
+                        let (administrator, ending) = (administrator.clone(), shutdown_of_connections.clone());
                         let peer = stream.peer_cred().map(|peer| {
                             let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
                             let has_group = group.is_some_and(|group| peer.gid() == group || file.is_closed_to_all_but(group));
                             Peer { caller: Caller { uid: peer.uid(), pid }, has_group }
                         });
                         connections.spawn(async move {
-                            serve_connection(stream, peer, group, administrator, PEER_TIMEOUT).await;
+                            serve_connection(stream, peer, group, administrator, PEER_TIMEOUT, ending).await;
                             drop(permit);
                         });
                     }
@@ -96,44 +98,77 @@ struct Peer {
     has_group: bool,
 }
 
-/// Serves the one exchange of a connection.
+/// Serves the one exchange of a connection, or those of a change of many records.
 async fn serve_connection(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: io::Result<Peer>,
     group: Option<u32>,
     administrator: Arc<Administrator>,
     patience: Duration,
+    mut shutdown: watch::Receiver<bool>,
 ) {
-    let outcome = match peer {
-        Ok(peer) if is_permitted(peer, Caller::this_process()) => {
-            let received = timeout(patience, frame::read(&mut stream)).await;
-            match received {
-                Ok(Ok(None)) => return,
-                Ok(Ok(Some(json))) => execute(&json, peer.caller, administrator).await,
-                Ok(Err(error)) => Err(not_understood(&error)),
-                Err(_) => Err(AdminError::new(AdminErrorCode::InvalidRequest, "the command did not arrive in time")),
+    let mut session = None;
+    loop {
+        let outcome = match &peer {
+            Ok(peer) if is_permitted(*peer, Caller::this_process()) => {
+                let received = if session.is_none() {
+                    timeout(patience, frame::read(&mut stream)).await
+                } else {
+                    // Nothing is lost by the end of one that waits.
+                    tokio::select! {
+                        received = timeout(SESSION_PATIENCE, frame::read(&mut stream)) => received,
+                        _ = shutdown.wait_for(|stop| *stop) => return,
+                    }
+                };
+                match received {
+                    Ok(Ok(None)) => return,
+                    Ok(Ok(Some(json))) => {
+                        let (outcome, kept) = execute(&json, peer.caller, administrator.clone(), session).await;
+                        session = kept;
+                        outcome
+                    }
+                    Ok(Err(error)) => Err(not_understood(&error)),
+                    Err(_) => Err(AdminError::new(AdminErrorCode::InvalidRequest, "the command did not arrive in time")),
+                }
             }
-        }
-        Ok(Peer { caller, .. }) => {
-            tracing::warn!(uid = caller.uid, outcome = AdminErrorCode::NotPermitted.as_str(), "operator's command");
-            administrator.not_permitted(caller);
-            Err(not_permitted(caller, group))
-        }
-        Err(error) => Err(AdminError::new(AdminErrorCode::NotPermitted, format!("the user of the connection cannot be told: {error}"))),
-    };
-    let json = frame::encode_outcome(&outcome).or_else(|error| {
-        frame::encode_outcome(&Err(AdminError::new(AdminErrorCode::Internal, format!("the answer cannot be sent: {error}"))))
-    });
-    if let Ok(json) = json {
+            Ok(Peer { caller, .. }) => {
+                tracing::warn!(uid = caller.uid, outcome = AdminErrorCode::NotPermitted.as_str(), "operator's command");
+                administrator.not_permitted(*caller);
+                Err(not_permitted(*caller, group))
+            }
+            Err(error) => Err(AdminError::new(AdminErrorCode::NotPermitted, format!("the user of the connection cannot be told: {error}"))),
+        };
+        let json = frame::encode_outcome(&outcome).or_else(|error| {
+            frame::encode_outcome(&Err(AdminError::new(AdminErrorCode::Internal, format!("the answer cannot be sent: {error}"))))
+        });
         // A peer that left has its command executed all the same; there is nobody to tell.
-        let _ = timeout(patience, frame::write(&mut stream, &json)).await;
+        let Ok(json) = json else { return };
+        let is_told = matches!(timeout(patience, frame::write(&mut stream, &json)).await, Ok(Ok(())));
+        if outcome.is_err() || session.is_none() || !is_told {
+            return;
+        }
     }
 }
 
-async fn execute(json: &[u8], caller: Caller, administrator: Arc<Administrator>) -> Result<Answer, AdminError> {
-    let command = frame::decode_command(json).map_err(|error| not_understood(&error))?;
-    let executed = tokio::task::spawn_blocking(move || administrator.execute_for(caller, command)).await;
-    executed.unwrap_or_else(|_| Err(AdminError::new(AdminErrorCode::Internal, "the command failed in an unforeseen way; see the log")))
+/// Executes a command, and gives back the change of many records that it began or is a part of.
+async fn execute(
+    json: &[u8],
+    caller: Caller,
+    administrator: Arc<Administrator>,
+    mut session: Option<ApplySession>,
+) -> (Result<Answer, AdminError>, Option<ApplySession>) {
+    let command = match frame::decode_command(json) {
+        Ok(command) => command,
+        Err(error) => return (Err(not_understood(&error)), None),
+    };
+    let size = json.len();
+    let executed = tokio::task::spawn_blocking(move || {
+        let outcome = administrator.execute_within(&mut session, caller, command, size);
+        (outcome, session)
+    });
+    executed
+        .await
+        .unwrap_or_else(|_| (Err(AdminError::new(AdminErrorCode::Internal, "the command failed in an unforeseen way; see the log")), None))
 }
 
 /// Root, the daemon's own user and members of the group administer it.
@@ -253,7 +288,7 @@ mod tests {
         let bench = bench();
         let (mut silent, served) = tokio::io::duplex(64 * 1_024);
         let own = Ok(peer(Caller::this_process().uid));
-        tokio::spawn(serve_connection(served, own, None, bench.administrator, Duration::from_millis(20)));
+        tokio::spawn(serve_connection(served, own, None, bench.administrator, Duration::from_millis(20), watch::channel(false).1));
         silent.write_all(b"\0\0").await.unwrap();
         let json = frame::read(&mut silent).await.unwrap().unwrap();
         let refused = frame::decode_outcome(&json).unwrap().unwrap_err();
@@ -267,7 +302,7 @@ mod tests {
         let (mut peer, served) = tokio::io::duplex(64 * 1_024);
         let command = frame::encode_command(&Command::ClientAdd(NewClient::default())).unwrap();
         frame::write(&mut peer, &command).await.unwrap();
-        serve_connection(served, Ok(stranger), None, bench.administrator.clone(), PEER_TIMEOUT).await;
+        serve_connection(served, Ok(stranger), None, bench.administrator.clone(), PEER_TIMEOUT, watch::channel(false).1).await;
         let json = frame::read(&mut peer).await.unwrap().unwrap();
         assert_eq!(frame::decode_outcome(&json).unwrap().unwrap_err().code, AdminErrorCode::NotPermitted);
         let Answer::Status(status) = bench.administrator.execute(Command::Status).unwrap() else { panic!("not a status") };

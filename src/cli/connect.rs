@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{CliError, Exit, Global};
-use crate::admin::{Administrator, Answer, CallError, Caller, Command, DaemonStatus, Serving, call, user_name};
+use crate::admin::{
+    AdminError, AdminErrorCode, Administrator, Answer, ApplyAnswer, ApplyCommand, ApplySession, CallError, Caller, Command, Conversation,
+    DaemonStatus, Serving, call, user_name,
+};
 use crate::audit::AuditLog;
 use crate::config::{Config, ConfigError};
 use crate::daemon::{audit_limits, audit_signer, key_options};
@@ -71,6 +74,59 @@ impl Gateway {
             outcome => Ok(outcome?),
         }
     }
+}
+
+/// Whatever takes a change of many records, part by part.
+pub(super) enum Applying {
+    Daemon(Conversation),
+    Here(Option<Box<ApplySession>>),
+}
+
+impl Applying {
+    /// Begins it.
+    pub(super) fn begin(global: &Global) -> Result<Self, CliError> {
+        let socket = control_socket(global)?;
+        match Conversation::open(&socket) {
+            Ok(mut conversation) => {
+                conversation.ask(&Command::Apply(ApplyCommand::Begin), || false)?;
+                Ok(Self::Daemon(conversation))
+            }
+            Err(CallError::NotRunning { .. }) => {
+                let administrator = open(&load_config(global)?, &socket)?;
+                Ok(Self::Here(Some(Box::new(administrator.begin_apply(Caller::this_process())?))))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes a part; `None` if `given_up` said so while the daemon was at it.
+    pub(super) fn take(&mut self, command: ApplyCommand, given_up: impl FnMut() -> bool) -> Result<Option<ApplyAnswer>, CallError> {
+        match self {
+            Self::Daemon(conversation) => match conversation.ask(&Command::Apply(command), given_up)? {
+                Some(Answer::Apply(answer)) => Ok(Some(answer)),
+                Some(other) => Err(wrong_kind(&other).into()),
+                None => Ok(None),
+            },
+            Self::Here(session) => {
+                let Some(mut begun) = session.take() else { return Err(over().into()) };
+                if let ApplyCommand::Commit { fingerprint } = command {
+                    begun.commit(&fingerprint)?;
+                    return Ok(Some(ApplyAnswer::Committed));
+                }
+                let answer = begun.take(command, 0)?;
+                *session = Some(begun);
+                Ok(Some(answer))
+            }
+        }
+    }
+}
+
+fn wrong_kind(answer: &Answer) -> AdminError {
+    AdminError::new(AdminErrorCode::Internal, format!("the gateway gave an answer of the wrong kind: {answer:?}"))
+}
+
+fn over() -> AdminError {
+    AdminError::new(AdminErrorCode::Internal, "the change is over")
 }
 
 /// Opens the registry of a gateway that does not run.

@@ -50,6 +50,13 @@ impl CliError {
         self
     }
 
+    /// The same error with several causes, such as all that is wrong with a file.
+    #[must_use]
+    pub fn with_causes(mut self, causes: impl IntoIterator<Item = String>) -> Self {
+        self.causes.extend(causes);
+        self
+    }
+
     /// The exit code.
     #[must_use]
     pub const fn exit(&self) -> Exit {

@@ -17,6 +17,8 @@ pub enum Exit {
     NotRunning = 3,
     /// `explain`: the request would be refused.
     Refused = 4,
+    /// `apply --dry-run --exit-code`: something would be different.
+    Changes = 5,
     /// The command line is wrong.
     Usage = 64,
     /// What was given is refused: an unknown or taken name, a bad value.
@@ -37,6 +39,8 @@ pub enum Exit {
     Permission = 77,
     /// The configuration is wrong.
     Config = 78,
+    /// Ended by Ctrl-C.
+    Interrupted = 130,
 }
 
 /// The end of `--help`.
@@ -45,26 +49,27 @@ pub(super) fn help() -> String {
     let (left, right) = Exit::ALL.split_at(half);
     let mut text = "Exit codes:\n".to_owned();
     for (index, exit) in left.iter().enumerate() {
-        let line = format!("  {:>2}  {:<36}", exit.code(), exit.meaning());
-        let beside = right.get(index).map(|exit| format!("  {:>2}  {}", exit.code(), exit.meaning())).unwrap_or_default();
+        let line = format!("  {:>3}  {:<37}", exit.code(), exit.meaning());
+        let beside = right.get(index).map(|exit| format!(" {:>3}  {}", exit.code(), exit.meaning())).unwrap_or_default();
         text.push_str(format!("{line}{beside}").trim_end());
         text.push('\n');
     }
     text.push_str(
-        "\nCommands on clients, resource servers, scopes, enrolments and keys go to the running gateway through its control socket; if none runs they \
-         work\non its registry directly.",
+        "\nCommands on clients, resource servers, scopes, enrolments and keys, and apply, go to the running gateway through its control socket; if none runs \
+         they\nwork on its registry directly.",
     );
     text
 }
 
 impl Exit {
     /// Every one, by its number.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Ok,
         Self::Warnings,
         Self::Errors,
         Self::NotRunning,
         Self::Refused,
+        Self::Changes,
         Self::Usage,
         Self::Data,
         Self::NoInput,
@@ -75,6 +80,7 @@ impl Exit {
         Self::Temporary,
         Self::Permission,
         Self::Config,
+        Self::Interrupted,
     ];
 
     /// What it means, for people.
@@ -86,6 +92,7 @@ impl Exit {
             Self::Errors => "check: there are errors",
             Self::NotRunning => "status: the gateway does not run",
             Self::Refused => "explain: the request would be refused",
+            Self::Changes => "apply --exit-code: there are changes",
             Self::Usage => "the command line is wrong",
             Self::Data => "a name or value is refused",
             Self::NoInput => "a file is not there",
@@ -96,6 +103,7 @@ impl Exit {
             Self::Temporary => "failed for now, try again",
             Self::Permission => "no permission",
             Self::Config => "the configuration is wrong",
+            Self::Interrupted => "ended by Ctrl-C",
         }
     }
 
@@ -117,7 +125,7 @@ impl From<AdminErrorCode> for Exit {
         match code {
             AdminErrorCode::InvalidArgument | AdminErrorCode::AlreadyExists | AdminErrorCode::NotFound => Self::Data,
             AdminErrorCode::NotPermitted => Self::Permission,
-            AdminErrorCode::RegistryLocked | AdminErrorCode::Busy => Self::Temporary,
+            AdminErrorCode::RegistryLocked | AdminErrorCode::Busy | AdminErrorCode::Conflict => Self::Temporary,
             AdminErrorCode::Registry => Self::Io,
             AdminErrorCode::VersionMismatch | AdminErrorCode::InvalidRequest | AdminErrorCode::Internal => Self::Software,
         }
@@ -142,7 +150,7 @@ mod tests {
 
     #[test]
     fn codes_are_those_of_sysexits() {
-        assert_eq!(Exit::ALL.map(Exit::code), [0, 1, 2, 3, 4, 64, 65, 66, 69, 70, 73, 74, 75, 77, 78]);
+        assert_eq!(Exit::ALL.map(Exit::code), [0, 1, 2, 3, 4, 5, 64, 65, 66, 69, 70, 73, 74, 75, 77, 78, 130]);
     }
 
     #[test]

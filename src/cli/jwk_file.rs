@@ -27,10 +27,15 @@ fn parse(content: &[u8]) -> Result<Vec<Jwk>, String> {
     }
     // serde_json's own words could quote a private key.
     let document: Value = serde_json::from_slice(content).map_err(|_| "not JSON")?;
+    keys(&document)
+}
+
+/// The keys of a JWK or a JWK Set.
+pub(super) fn keys(document: &Value) -> Result<Vec<Jwk>, String> {
     let keys = match document.get("keys") {
         Some(Value::Array(keys)) => keys.as_slice(),
         Some(_) => return Err("the member keys is not an array".into()),
-        None => std::slice::from_ref(&document),
+        None => std::slice::from_ref(document),
     };
     if keys.is_empty() {
         return Err("there is no key in it".into());

@@ -1,5 +1,6 @@
 //! The command line: what a person types and what is printed.
 
+mod apply;
 mod audit;
 mod backup;
 mod check;
@@ -17,14 +18,17 @@ mod error;
 mod exit;
 mod explain;
 mod export;
+mod fleet;
 mod grants;
 mod init;
+mod interrupt;
 mod jwk_file;
 mod key;
 mod new_file;
 mod output;
 mod pages;
 mod process;
+mod progress;
 mod resource_server;
 mod restore;
 mod role;
@@ -107,6 +111,8 @@ enum Command {
     /// Enrolments: devices that register themselves
     #[command(subcommand)]
     Enrolment(enrolment::Command),
+    /// Make clients and what they may have as files say; shows the difference first
+    Apply(Box<apply::Args>),
     /// Signing keys
     #[command(subcommand)]
     Key(key::Command),
@@ -164,6 +170,7 @@ fn run(args: Args, vitals: Vitals) -> Result<Exit, CliError> {
         Command::Scope(command) => scope::run(command, &mut Gateway::new(global), &output)?,
         Command::Role(command) => role::run(command, &mut Gateway::new(global), &output)?,
         Command::Enrolment(command) => enrolment::run(command, &mut Gateway::new(global), &output)?,
+        Command::Apply(args) => return apply::run(*args, &global, &output),
         Command::Key(command) => key::run(command, &mut Gateway::new(global), &output)?,
         Command::Token(token::Command::Revoke { file }) => token::run_revoke(file.as_deref(), &mut Gateway::new(global), &output)?,
         Command::Token(token::Command::Show { token }) => token::run_show(token.as_deref(), &output)?,
@@ -237,6 +244,8 @@ mod tests {
             "--control-socket /run/x client block dev1",
             "resource-server add rs --audience https://rs.example --max-token-lifetime 60",
             "scope add a:b --resource-server rs",
+            "apply -f fleet.toml -f more.csv --dry-run --exit-code",
+            "apply --file - --format json --prune --yes --secrets-file s.jsonl --expect AAAA --limit 0",
             "key list",
             "key rotate --output json",
             "key revoke kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k --yes",
@@ -282,6 +291,9 @@ mod tests {
             ("role add pump", Exit::Usage),
             ("scope add a --resource-server rs --permission write", Exit::Usage),
             ("check --list clock", Exit::Usage),
+            ("apply", Exit::Usage),
+            ("apply -f x.csv --exit-code", Exit::Usage),
+            ("apply -f x.csv --secrets-file a --secrets-directory b", Exit::Usage),
             ("explain", Exit::Usage),
             ("explain --client dev1 --method basic", Exit::Usage),
             ("explain --client dev1 --link emqx", Exit::Usage),

@@ -7,9 +7,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::audit::{Notes, Trail, Wish};
 use super::error::RegistryError;
@@ -66,14 +67,32 @@ impl Memory {
         self.revoked.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Puts effects into force: no request sees some of the clients as they were and some as they are. Returns the clients that were before.
+    fn put_all(&self, effects: Vec<Effect>) -> Vec<Arc<Client>> {
+        let mut replaced = Vec::new();
+        let mut others = Vec::new();
+        {
+            let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
+            for effect in effects {
+                match effect {
+                    Effect::Client(id, client) => replaced.extend(put_client(&mut clients, id, client)),
+                    // Before the clients that need it can be seen.
+                    Effect::Policy(_) | Effect::Book(_) => self.put(effect),
+                    other => others.push(other),
+                }
+            }
+        }
+        others.into_iter().for_each(|effect| self.put(effect));
+        replaced
+    }
+
     fn put(&self, effect: Effect) {
         match effect {
             Effect::Book(book) => *self.book.write().unwrap_or_else(PoisonError::into_inner) = book,
             Effect::Device(id, device, state) => {
                 put_device(&mut self.devices.write().unwrap_or_else(PoisonError::into_inner), id, device, state)
             }
-            Effect::Client(id, Some(client)) => drop(self.clients.write().unwrap_or_else(PoisonError::into_inner).insert(id, client)),
-            Effect::Client(id, None) => drop(self.clients.write().unwrap_or_else(PoisonError::into_inner).remove(&id)),
+            Effect::Client(id, client) => drop(put_client(&mut self.clients.write().unwrap_or_else(PoisonError::into_inner), id, client)),
             Effect::Policy(policy) => *self.policy.write().unwrap_or_else(PoisonError::into_inner) = policy,
             Effect::Revocations(id, Some(revocations)) => drop(self.revoked().clients.insert(id, revocations)),
             Effect::Revocations(id, None) => drop(self.revoked().clients.remove(&id)),
@@ -97,6 +116,13 @@ pub(super) enum Effect {
     Revocations(ClientId, Option<Arc<Revocations>>),
     /// The sequence number of revocations is as given.
     Sequence(Arc<Sequence>),
+}
+
+fn put_client(clients: &mut HashMap<ClientId, Arc<Client>>, id: ClientId, client: Option<Arc<Client>>) -> Option<Arc<Client>> {
+    match client {
+        Some(client) => clients.insert(id, client),
+        None => clients.remove(&id),
+    }
 }
 
 fn put_device(devices: &mut Devices, id: EnrolmentId, device: DeviceName, state: Option<DeviceState>) {
@@ -150,6 +176,16 @@ impl Batch {
         Self { wish, ..self }
     }
 
+    /// One more record, of which [`Self::then`] says what it does to memory.
+    pub(super) fn put(&mut self, write: Write) {
+        self.writes.push(write);
+    }
+
+    /// What records do to memory together.
+    pub(super) fn then(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
     /// One more record, and what it does to memory.
     pub(super) fn add(&mut self, write: Write, effect: Effect) {
         self.writes.push(write);
@@ -189,6 +225,8 @@ struct Shared {
     wake: Condvar,
     written: AtomicU64,
     failed: AtomicU64,
+    /// Moves on with each part of a long change.
+    parts: Arc<AtomicU64>,
 }
 
 /// Writes of the registry since it was opened. One write makes all changes durable that waited for it.
@@ -215,6 +253,13 @@ pub(super) struct Staged<'a> {
 impl Staged<'_> {
     pub(super) fn client(&self, id: &ClientId) -> Option<Arc<Client>> {
         self.queue.clients.get(id).cloned().unwrap_or_else(|| self.memory.client(id))
+    }
+
+    /// Whether all clients keep a condition, looked at in no order.
+    pub(super) fn all_clients(&self, mut keeps: impl FnMut(&Arc<Client>) -> bool) -> bool {
+        let clients = self.memory.clients.read().unwrap_or_else(PoisonError::into_inner);
+        let queued = self.queue.clients.values().flatten();
+        clients.values().filter(|client| !self.queue.clients.contains_key(&client.client_id)).chain(queued).all(&mut keeps)
     }
 
     /// Every client, sorted by id.
@@ -290,8 +335,8 @@ pub(super) struct Committer {
 impl Committer {
     pub(super) fn start(store: Store, memory: Arc<Memory>, trail: Trail, notes: Notes) -> io::Result<Self> {
         let path = store.directory().to_owned();
-        let (written, failed) = Default::default();
-        let shared = Arc::new(Shared { memory, notes, queue: Mutex::default(), wake: Condvar::new(), written, failed });
+        let ((written, failed), parts) = (Default::default(), store.parts());
+        let shared = Arc::new(Shared { memory, notes, queue: Mutex::default(), wake: Condvar::new(), written, failed, parts });
         let theirs = shared.clone();
         let thread = std::thread::Builder::new().name("registry".to_owned()).spawn(move || run(store, trail, &theirs))?;
         Ok(Self { shared, path, thread: Some(thread) })
@@ -321,6 +366,10 @@ impl Committer {
 
     /// Looks at the files while nothing is written: what is in memory is then what is on the disk.
     pub(super) fn look<T: Send + 'static>(&self, look: impl FnOnce(&Store, &Trail) -> T + Send + 'static) -> Result<T, RegistryError> {
+        self.request(look).recv().map_err(|_| RegistryError::Stopped { path: self.path.clone() })
+    }
+
+    fn request<T: Send + 'static>(&self, look: impl FnOnce(&Store, &Trail) -> T + Send + 'static) -> Receiver<T> {
         let (answer, seen) = sync_channel(1);
         let mut queue = self.shared.lock();
         // As with a change, a closed queue drops the sender.
@@ -332,12 +381,27 @@ impl Committer {
         }
         drop(queue);
         self.shared.wake.notify_one();
-        seen.recv().map_err(|_| RegistryError::Stopped { path: self.path.clone() })
+        seen
     }
 
     /// The registry's directory.
     pub(super) fn directory(&self) -> &std::path::Path {
         &self.path
+    }
+
+    /// Waits until the thread has a moment, or has written another part of a long change: it is alive.
+    pub(super) fn moves(&self) -> Result<(), RegistryError> {
+        const INTERVAL: Duration = Duration::from_millis(100);
+        let before = self.shared.parts.load(Ordering::Relaxed);
+        let seen = self.request(|_, _| ());
+        loop {
+            match seen.recv_timeout(INTERVAL) {
+                Ok(()) => return Ok(()),
+                Err(RecvTimeoutError::Timeout) if self.shared.parts.load(Ordering::Relaxed) != before => return Ok(()),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(RegistryError::Stopped { path: self.path.clone() }),
+            }
+        }
     }
 
     /// What waits to be written to the audit trail.
@@ -476,9 +540,10 @@ fn commit(store: &mut Store, trail: &mut Trail, shared: &Shared, changes: Vec<Ch
     if !writes.is_empty() {
         (if outcome.is_ok() { &shared.written } else { &shared.failed }).fetch_add(1, Ordering::Relaxed);
     }
+    let mut replaced = Vec::new();
     let mut queue = shared.lock();
     if outcome.is_ok() {
-        effects.into_iter().for_each(|effect| shared.memory.put(effect));
+        replaced = shared.memory.put_all(effects);
     } else {
         shared.notes.put_back(noted);
         answers.extend(queue.changes.drain(..).map(|change| change.answer));
@@ -492,6 +557,8 @@ fn commit(store: &mut Store, trail: &mut Trail, shared: &Shared, changes: Vec<Ch
         queue.sequence = None;
     }
     drop(queue);
+    // What was before is given up when nobody waits for it.
+    drop(replaced);
     for answer in answers {
         // A caller that no longer waits is no concern of the others.
         let _ = answer.send(outcome.clone());

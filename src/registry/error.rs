@@ -49,6 +49,14 @@ pub enum RegistryError {
         /// The rule.
         reason: Cow<'static, str>,
     },
+    /// A record is not as it was when the change was planned.
+    #[error("{kind} {id} has changed meanwhile; nothing was changed")]
+    ChangedMeanwhile {
+        /// Of what.
+        kind: &'static str,
+        /// The name.
+        id: String,
+    },
     /// The credentials of a client are not rotated.
     #[error("client {id}: {error}")]
     NotRotated {
@@ -191,6 +199,7 @@ impl RegistryError {
             Self::AlreadyExists { .. } => "already_exists",
             Self::NotFound { .. } => "not_found",
             Self::Invalid { .. } => "invalid",
+            Self::ChangedMeanwhile { .. } => "changed_meanwhile",
             Self::NotRotated { .. } => "not_rotated",
             Self::NotEnrolled { .. } => "not_enrolled",
             Self::NoRandomness { .. } => "no_randomness",

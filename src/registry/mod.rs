@@ -8,6 +8,7 @@ mod ballast;
 mod committer;
 mod credentials;
 mod directory;
+mod draft;
 mod enrol;
 mod enrolments;
 mod error;
@@ -22,6 +23,7 @@ mod revocations;
 mod rules;
 mod snapshots;
 mod store;
+mod undo;
 mod usage;
 mod writer;
 
@@ -56,6 +58,7 @@ use writer::Writer;
 pub use audit::{AuditHooks, AuditLimits, AuditWrite, Signer, Written};
 pub use backup::{BACKUP_MAGIC, Backup, BackupFile, BackupWriter, Manifest, PlainKeys, backup_files};
 pub use committer::WriteCounts;
+pub use draft::{Change, Draft, DraftFault, Kind, RecordRef};
 pub use error::RegistryError;
 pub use inspection::Inspection;
 pub use keys::{Install, KeyInfo, KeyOptions, KeyStore, MasterKey};
@@ -176,12 +179,12 @@ impl Registry {
         self.memory.clients.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Waits until the thread that writes has a moment: for the disk, if that is at work.
+    /// Waits until the thread that writes has a moment, or moves on in a change of many records: for the disk, if that is at work.
     ///
     /// # Errors
     /// [`RegistryError::Stopped`] if that thread is no more, and no change will be taken.
     pub fn answers(&self) -> Result<(), RegistryError> {
-        self.committer.look(|_, _| ())
+        self.committer.moves()
     }
 
     /// How often it was written since it was opened.

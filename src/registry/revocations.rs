@@ -172,9 +172,30 @@ fn advance(batch: &mut Batch, staged: &Staged<'_>, now: UnixTime, change: impl F
 
 /// Adds to the removal of a resource server that its list is to be taken away.
 pub(super) fn forget_server(batch: &mut Batch, staged: &Staged<'_>, id: &ResourceServerId) -> Result<(), RegistryError> {
-    advance(batch, staged, now(), |sequence| {
-        sequence.removed.retain(|removed| removed != id);
-        sequence.removed.push(id.clone());
+    stop_many(batch, staged, &[], std::slice::from_ref(id))
+}
+
+/// Adds to a change that the tokens of many clients are void from now on, and that the lists of resource servers are to be taken away.
+pub(super) fn stop_many(
+    batch: &mut Batch,
+    staged: &Staged<'_>,
+    stopped: &[ClientId],
+    removed: &[ResourceServerId],
+) -> Result<(), RegistryError> {
+    let (now, bound) = (now(), end_of(now()));
+    if stopped.is_empty() && removed.is_empty() {
+        return Ok(());
+    }
+    for id in stopped {
+        let before = staged.revocations(id);
+        let mut revocations = before.map_or_else(|| Revocations::none(id.clone()), |before| (*before).clone());
+        revocations.cut_off(bound);
+        let revocations = Arc::new(revocations);
+        batch.add(write(&*revocations)?, Effect::Revocations(id.clone(), Some(revocations)));
+    }
+    advance(batch, staged, now, |sequence| {
+        sequence.removed.retain(|known| !removed.contains(known));
+        sequence.removed.extend_from_slice(removed);
         let surplus = sequence.removed.len().saturating_sub(MAX_REMOVED);
         sequence.removed.drain(..surplus);
     })
@@ -230,6 +251,21 @@ impl Registry {
         self.committer.change(|staged| {
             let mut batch = Batch::default();
             Self::stop(&mut batch, staged, id)?;
+            Ok((batch, ()))
+        })
+    }
+
+    /// The same for many clients.
+    pub(super) fn cover_many(&self, stopped: &[ClientId]) -> Result<(), RegistryError> {
+        let bound = Some(end_of(now()));
+        let is_open = |id: &&ClientId| self.revocations(id).is_none_or(|revocations| revocations.issued_before < bound);
+        let open: Vec<ClientId> = stopped.iter().filter(is_open).cloned().collect();
+        if open.is_empty() {
+            return Ok(());
+        }
+        self.committer.change(|staged| {
+            let mut batch = Batch::default();
+            stop_many(&mut batch, staged, &open, &[])?;
             Ok((batch, ()))
         })
     }

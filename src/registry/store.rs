@@ -8,6 +8,7 @@ use std::io;
 use std::ops::RangeBounds;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use sled::Transactional as _;
@@ -18,6 +19,10 @@ use super::ballast::Ballast;
 use super::directory;
 use super::error::RegistryError;
 use super::records::Tree;
+use super::undo::{Forgotten, Undo};
+
+/// Records in one write of the log, at most. A change of more is written in parts, all of it or none all the same.
+pub(super) const PART: usize = 4_096;
 
 /// How long another holder of the lock is waited for. sled's own background threads keep it for a moment after a registry was closed.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
@@ -43,8 +48,12 @@ pub(super) struct Store {
     database: Option<Database>,
     /// What a failed write may have left behind: the values to put back before anything else is written.
     debt: Vec<Write>,
+    /// Parts of a change are on disk that has not happened.
+    unfinished: bool,
     /// Set when a sync failed: the kernel may have dropped the data, and says so only once.
     suspect: bool,
+    /// Parts of changes that were written or taken back: a long change moves on.
+    parts: Arc<AtomicU64>,
 }
 
 struct Database {
@@ -66,14 +75,22 @@ impl Store {
             sync,
             database: None,
             debt: Vec::new(),
+            unfinished: false,
             suspect: false,
+            parts: Arc::default(),
             directory,
         };
         store.database = Some(store.open_database()?);
+        store.take_back()?;
         if let Err(error) = store.ballast.hold() {
             tracing::warn!(path = %store.directory.display(), %error, "no space can be held back; the registry takes no changes until it can");
         }
         Ok(store)
+    }
+
+    /// How many parts of changes were written or taken back, for whoever wants to know whether a long change moves on.
+    pub(super) fn parts(&self) -> Arc<AtomicU64> {
+        self.parts.clone()
     }
 
     /// The directory, for errors.
@@ -103,6 +120,9 @@ impl Store {
     /// Then none of them is in force. What a failed attempt may have left on disk is put back at once, or before the next write.
     pub(super) fn commit(&mut self, writes: &[Write]) -> Result<(), RegistryError> {
         self.settle()?;
+        if writes.len() > PART {
+            return self.commit_in_parts(writes);
+        }
         let Some(database) = &self.database else { return Err(self.stopped()) };
         let previous = database.previous(writes).map_err(|error| self.write_error(error))?;
         if let Err(error) = database.apply(writes) {
@@ -124,6 +144,82 @@ impl Store {
         Ok(())
     }
 
+    fn commit_in_parts(&mut self, writes: &[Write]) -> Result<(), RegistryError> {
+        let Some(database) = &self.database else { return Err(self.stopped()) };
+        let undo = Undo::of(&self.directory);
+        undo.keep(writes.chunks(PART).map(|part| database.previous(part).map_err(io::Error::from)))
+            .map_err(|error| self.io_error(error))?;
+        self.unfinished = true;
+        for part in writes.chunks(PART) {
+            let Some(database) = &self.database else { return Err(self.stopped()) };
+            if let Err(error) = database.apply(part) {
+                let error = self.write_error(error);
+                // It answers nothing but errors from now on.
+                self.database = None;
+                return Err(self.give_up(error));
+            }
+            if let Err(source) = (self.sync)(&database.file) {
+                return Err(self.suspect(source));
+            }
+            self.parts.fetch_add(1, Ordering::Relaxed);
+        }
+        match undo.forget() {
+            Ok(()) => {
+                self.unfinished = false;
+                Ok(())
+            }
+            Err(Forgotten::NotYet(error)) => {
+                let error = self.io_error(error);
+                Err(self.give_up(error))
+            }
+            Err(Forgotten::Perhaps(source)) => Err(self.suspect(source)),
+        }
+    }
+
+    /// Takes back what there is of a change in parts, now if that is possible.
+    fn give_up(&mut self, error: RegistryError) -> RegistryError {
+        if let Err(error) = self.settle() {
+            tracing::error!(code = error.code(), %error, "a failed write could not be undone yet");
+        }
+        error
+    }
+
+    /// What reached the disk is uncertain: the next start takes it back, or finds it whole.
+    fn suspect(&mut self, source: io::Error) -> RegistryError {
+        self.suspect = true;
+        tracing::error!(path = %self.directory.display(), error = %source, "a change could not be made durable; no more are taken");
+        RegistryError::Write { path: self.directory.clone(), source: Arc::new(source) }
+    }
+
+    /// Takes back the parts of a change that has not happened, if there are any.
+    fn take_back(&mut self) -> Result<(), RegistryError> {
+        let Some(database) = &self.database else { return Err(self.stopped()) };
+        let (undo, sync, parts) = (Undo::of(&self.directory), &mut self.sync, &self.parts);
+        let outcome = undo.take_back(|part| {
+            database.apply(&part)?;
+            parts.fetch_add(1, Ordering::Relaxed);
+            sync(&database.file)
+        });
+        match outcome {
+            Ok(was_there) => {
+                self.unfinished = false;
+                if was_there {
+                    tracing::warn!(path = %self.directory.display(), "took back a change that was interrupted; nothing of it is in force");
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.database = None;
+                match error.kind() {
+                    io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+                        Err(RegistryError::Corrupt { path: undo.path(), source: Arc::new(error) })
+                    }
+                    _ => Err(self.io_error(error)),
+                }
+            }
+        }
+    }
+
     /// Makes the store fit to be written: open, with nothing left to undo, and with space held back.
     fn settle(&mut self) -> Result<(), RegistryError> {
         if self.suspect {
@@ -142,10 +238,10 @@ impl Store {
             }
             self.debt.clear();
         }
-        self.ballast.hold().map_err(|source| match source.kind() {
-            io::ErrorKind::StorageFull => RegistryError::DiskFull { path: self.directory.clone() },
-            _ => RegistryError::Write { path: self.directory.clone(), source: Arc::new(source) },
-        })
+        if self.unfinished {
+            self.take_back()?;
+        }
+        self.ballast.hold().map_err(|source| self.io_error(source))
     }
 
     fn open_database(&mut self) -> Result<Database, RegistryError> {
@@ -180,10 +276,14 @@ impl Store {
     }
 
     fn write_error(&self, error: sled::Error) -> RegistryError {
+        self.io_error(error.into())
+    }
+
+    fn io_error(&self, error: io::Error) -> RegistryError {
         let path = self.directory.clone();
-        match io::Error::from(error) {
-            full if full.kind() == io::ErrorKind::StorageFull => RegistryError::DiskFull { path },
-            source => RegistryError::Write { path, source: Arc::new(source) },
+        match error.kind() {
+            io::ErrorKind::StorageFull => RegistryError::DiskFull { path },
+            _ => RegistryError::Write { path, source: Arc::new(error) },
         }
     }
 
@@ -245,7 +345,7 @@ impl Database {
         }
         match (trees.as_slice(), batches.as_slice()) {
             ([], _) => {}
-            ([tree], [batch]) => tree.apply_batch(batch.clone())?,
+            ([tree], _) => batches.into_iter().try_for_each(|batch| tree.apply_batch(batch))?,
             // One batch of the log, where each tree alone would be one.
             (trees, batches) => {
                 let applied =

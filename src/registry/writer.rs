@@ -57,6 +57,10 @@ impl Writer {
         self.committer.look(look)
     }
 
+    pub(super) fn moves(&self) -> Result<(), RegistryError> {
+        self.committer.moves()
+    }
+
     /// A page of the audit trail.
     pub(super) fn read(&self, query: Query) -> Result<Page, RegistryError> {
         self.look(move |store, trail| trail.page(store, &query))?

@@ -103,6 +103,28 @@ fn a_question_takes_no_for_an_answer() {
 }
 
 #[test]
+fn a_removal_by_apply_is_asked_for_and_ctrl_c_says_that_nothing_was_changed() {
+    let site = Site::mosquitto();
+    site.define_policy();
+    site.add_client("dev1", "telemetry:write");
+    std::fs::write(site.path("none.csv"), "client_id\n").unwrap();
+    let file = site.path("none.csv").display().to_string();
+    let line = ["apply", "--prune", "-f", &file];
+    for (keys, code) in [("n\n", 64), ("\u{3}", 130)] {
+        let mut terminal = Terminal::open(&site, 80, &line);
+        terminal.type_at("[y/N]", keys);
+        let (shown, ended) = terminal.end();
+        assert!(ended == code && shown.contains("- client dev1") && shown.contains("nothing was changed"), "{keys:?} {ended}: {shown}");
+        assert_eq!(ids(&site, &[]), ["dev1"], "{keys:?}");
+    }
+    let mut terminal = Terminal::open(&site, 80, &line);
+    terminal.type_at("[y/N]", "y\n");
+    let (shown, ended) = terminal.end();
+    assert!(ended == 0 && shown.contains("applied: 0 added, 0 changed, 1 removed"), "{shown}");
+    assert!(ids(&site, &[]).is_empty());
+}
+
+#[test]
 fn a_reader_that_has_seen_enough_ends_a_list_quietly() {
     let site = Site::mosquitto();
     site.define_policy();

@@ -9,6 +9,8 @@
     reason = "a test stops at its first surprise"
 )]
 
+#[cfg(feature = "embedded-broker")]
+mod apply;
 mod architecture;
 mod assertions;
 mod audit;

@@ -4,6 +4,7 @@ mod backup;
 mod changes;
 mod credentials;
 mod damage;
+mod draft;
 mod durability;
 mod enrolments;
 mod format;
