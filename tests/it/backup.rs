@@ -64,6 +64,7 @@ fn age_key(site: &Site, name: &str) -> (PathBuf, String) {
     (file, String::from_utf8(output.stdout).unwrap().trim().to_owned())
 }
 
+#[cfg(feature = "embedded-broker")]
 fn sequence(export: &str) -> u64 {
     let line = export.lines().map(json_of).find(|line| line["kind"] == "revocation_sequence").unwrap();
     line["sequence"].as_u64().unwrap()

@@ -19,6 +19,7 @@ mod check;
 mod codes;
 mod console;
 mod credentials;
+mod cross;
 mod cwt;
 mod device;
 mod devices;

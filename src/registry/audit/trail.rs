@@ -149,12 +149,14 @@ impl Trail {
     pub(in super::super) fn page(&self, store: &Store, query: &Query) -> Result<Page, RegistryError> {
         let mut page = Page { anchor: self.anchor.clone(), head: self.head.seq, ..Page::default() };
         let from = query.after.max(self.anchor.link.seq).saturating_add(1);
-        let to = query.before.map_or(u64::MAX, |before| before.saturating_sub(1));
+        let to = query.before.map_or(u64::MAX, |before| before.saturating_sub(1)).min(self.head.seq);
         if from > to {
             return Ok(page);
         }
-        let records = store.range(Tree::Audit, key(from)..=key(to));
-        let mut records: Box<dyn Iterator<Item = _>> = if query.newest_first { Box::new(records.rev()) } else { Box::new(records) };
+        let mut records: Box<dyn Iterator<Item = _>> = match query.newest_first {
+            true => Box::new(store.descending(Tree::Audit, from, to)),
+            false => Box::new(store.range(Tree::Audit, key(from)..=key(to))),
+        };
         let (mut scanned, mut bytes) = (0_usize, 0_usize);
         for record in records.by_ref() {
             let (key, value) = record?;

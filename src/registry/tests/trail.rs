@@ -422,3 +422,23 @@ fn what_cannot_be_written_waits() {
     let order: Vec<_> = notes.take().into_iter().map(|(_, event)| event.event).collect();
     assert_eq!(order, ["started", "stopped"]);
 }
+
+#[test]
+fn the_way_back_finds_every_record_over_gaps_of_any_width() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&options(directory.path()), Box::new(File::sync_data)).unwrap();
+    let numbers: Vec<u64> = (5..400).chain([1_000, 1_128, 1 << 40, (1 << 40) + 1, u64::MAX]).collect();
+    numbers.iter().for_each(|number| put(&mut store, *number, Some(vec![1])));
+    let found = |from: u64, to: u64| -> Vec<u64> {
+        let records = store.descending(super::records::Tree::Audit, from, to).take(1_000);
+        let mut found: Vec<u64> = records.map(|record| u64::from_be_bytes(record.unwrap().0.as_ref().try_into().unwrap())).collect();
+        found.reverse();
+        found
+    };
+    for (from, to) in
+        [(0, u64::MAX), (5, u64::MAX), (6, 399), (400, 1 << 40), (1_129, (1 << 40) - 1), (1 << 41, u64::MAX - 1), (5, 5), (6, 5)]
+    {
+        let expected: Vec<u64> = numbers.iter().copied().filter(|number| (from..=to).contains(number)).collect();
+        assert_eq!(found(from, to), expected, "{from}..={to}");
+    }
+}
