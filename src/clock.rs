@@ -1,10 +1,14 @@
 //! Time as the core sees it: a value handed in by the shell, never read here.
 
+mod confidence;
+
 use std::fmt;
 use std::str::FromStr;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
+
+pub use confidence::{Bounds, Confidence, Issuance, Reading, Standing, TOLERANCE, Timekeeper, Verdict};
 
 /// Seconds since 1970-01-01T00:00:00Z without leap seconds: a NumericDate (RFC 7519 section 2) of whole seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

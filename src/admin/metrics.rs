@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AdminError, Administrator, Answer, DaemonStatus, KeyDocument};
 use crate::clients::{ClientStore as _, Status};
-use crate::clock::UnixTime;
+use crate::clock::{Confidence, UnixTime};
 use crate::mqtt::LinkMetrics;
 use crate::oauth::ClientId;
 use crate::policy::PolicyStore as _;
@@ -74,6 +74,9 @@ pub struct ClockMetrics {
     pub now: UnixTime,
     /// When the program was made: a right clock shows no time before.
     pub built_at: UnixTime,
+    /// How far it is trusted; nothing from a gateway that does not tell.
+    #[serde(default)]
+    pub confidence: Option<Confidence>,
 }
 
 /// A client and when it last authenticated.

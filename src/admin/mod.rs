@@ -53,5 +53,5 @@ pub use queries::{
 };
 pub use socket::ControlSocket;
 pub use socket_file::{Audience, SocketFile};
-pub use status::{DaemonStatus, LinkStatus, ListenerStatus, Rates, SnapshotStatus};
+pub use status::{ClockStatus, DaemonStatus, LinkStatus, ListenerStatus, Rates, SnapshotStatus};
 pub use tokens::{ClientTokensDocument, RevokedTokenDocument, TokenReference};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::KeyDocument;
-use crate::clock::UnixTime;
+use crate::clock::{Confidence, UnixTime};
 use crate::mqtt::CountersSnapshot;
 use crate::registry::Restored;
 
@@ -35,6 +35,9 @@ pub struct DaemonStatus {
     /// Where metrics and health are served.
     #[serde(default)]
     pub http: Vec<String>,
+    /// The clock, as the gateway goes by it.
+    #[serde(default)]
+    pub clock: Option<ClockStatus>,
     /// The registry's snapshots.
     #[serde(default)]
     pub snapshots: Option<SnapshotStatus>,
@@ -83,6 +86,20 @@ impl DaemonStatus {
             (true, true) => Err("there is no link to any broker".into()),
         }
     }
+}
+
+/// The clock, as the gateway goes by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockStatus {
+    /// The time that tokens are dated by: it never goes back.
+    pub now: UnixTime,
+    /// How far the host's clock is trusted.
+    pub confidence: Confidence,
+    /// Whether tokens are issued meanwhile.
+    pub issues: bool,
+    /// Seconds by which the host's clock is behind `now`, if it is not to be trusted for that.
+    #[serde(default)]
+    pub behind: u64,
 }
 
 /// The snapshots of the registry.

@@ -1,7 +1,5 @@
 //! Commands that make tokens void before they expire.
 
-use std::time::SystemTime;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
@@ -80,7 +78,7 @@ pub struct ClientTokensDocument {
 impl Administrator {
     /// Executes the commands that revoke tokens.
     pub(super) fn revoke(&self, caller: Caller, command: Command) -> Result<Answer, AdminError> {
-        let now = UnixTime::from(SystemTime::now());
+        let now = self.registry.now();
         match command {
             Command::ClientRevokeTokens { client_id, before } => self.change("client revoke-tokens", client_id.as_str(), caller, || {
                 let revoked = self.registry.revoke_tokens(&client_id, before, now)?;
@@ -130,6 +128,8 @@ impl Administrator {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::super::administrator::tests::bench;
     use super::super::{AdminErrorCode, NewResourceServer};
     use super::*;

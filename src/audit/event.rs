@@ -82,6 +82,8 @@ happenings! {
     RegistryLostEnd = "registry", "lost_end";
     /// The clock was set: it is not what it was, and the time since.
     ClockStepped = "clock", "stepped";
+    /// The clock is trusted more or less than before: as `outcome` says now, as `reason` says before.
+    ClockConfidence = "clock", "confidence";
     /// A signed statement of the trail before it.
     Checkpoint = "checkpoint", "signed";
     /// Entries that could not be kept in memory until they could be written.

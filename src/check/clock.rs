@@ -1,7 +1,8 @@
 //! Time: tokens live by it.
 
 use super::{Finding, Findings, World};
-use crate::clock::UnixTime;
+use crate::admin::{ClockStatus, DaemonStatus};
+use crate::clock::{Confidence, UnixTime};
 use crate::daemon::built_at;
 
 /// How far in the future a record may lie: clocks are corrected by seconds.
@@ -20,6 +21,9 @@ pub(super) fn clock(world: &World<'_>) -> Findings {
         return Err(Finding::error(what, "set the clock; tokens issued meanwhile look expired to everybody else"));
     }
     let mut findings = vec![synchronised(world, now)];
+    if let Ok(Some(DaemonStatus { clock: Some(clock), .. })) = world.daemon() {
+        findings.push(trusted(clock));
+    }
     let has_rtc = std::fs::read_dir(host.path("sys/class/rtc")).is_ok_and(|mut entries| entries.next().is_some());
     if !has_rtc {
         findings.push(Finding::warning(
@@ -28,6 +32,24 @@ pub(super) fn clock(world: &World<'_>) -> Findings {
         ));
     }
     Ok(findings)
+}
+
+/// What the gateway itself makes of the clock.
+fn trusted(clock: &ClockStatus) -> Finding {
+    let refused = if clock.issues { "" } else { ", and refuses tokens while it is" };
+    let told = format!("the gateway takes the clock for {}{refused}", clock.confidence.as_str());
+    match clock.confidence {
+        Confidence::Unset => Finding::error(
+            format!("{told}: it is {} s behind what the gateway has known before", clock.behind),
+            "set the clock; if it is right now and was ahead before, restart the gateway once it is synchronised",
+        ),
+        _ if !clock.issues => Finding::error(told, "see why the time servers do not answer, or change [clock] in the configuration"),
+        Confidence::Floor => Finding::warning(
+            told,
+            "see why the time servers do not answer; for another time service than systemd-timesyncd, set clock.synchronised-file",
+        ),
+        Confidence::Holdover | Confidence::Synced => Finding::ok(told),
+    }
 }
 
 fn synchronised(world: &World<'_>, now: UnixTime) -> Finding {
@@ -61,6 +83,15 @@ mod tests {
         let (_directory, bare) = super::super::host::tests::host(&[]);
         let found: Vec<Outcome> = clock(&world(&bare)).unwrap().iter().map(|finding| finding.outcome).collect();
         assert_eq!(found, [Outcome::Skipped, Outcome::Warning]);
+    }
+
+    #[test]
+    fn what_the_gateway_makes_of_it_is_told() {
+        let told = |confidence, issues| trusted(&ClockStatus { now: NOW, confidence, issues, behind: 7 }).outcome;
+        assert_eq!(told(Confidence::Unset, true), Outcome::Error);
+        assert_eq!(told(Confidence::Floor, false), Outcome::Error);
+        assert_eq!(told(Confidence::Floor, true), Outcome::Warning);
+        assert_eq!([told(Confidence::Holdover, true), told(Confidence::Synced, true)], [Outcome::Ok, Outcome::Ok]);
     }
 
     #[test]

@@ -8,7 +8,8 @@ use super::connect::control_socket;
 use super::error::unexpected;
 use super::output::Output;
 use super::{CliError, Exit, Global};
-use crate::admin::{Answer, CallError, Command, DaemonStatus, Rates, call};
+use crate::admin::{Answer, CallError, ClockStatus, Command, DaemonStatus, Rates, call};
+use crate::clock::Confidence;
 use crate::mqtt::CountersSnapshot;
 use crate::registry::Origin;
 
@@ -59,6 +60,9 @@ fn shown(status: &DaemonStatus) -> Vec<(&'static str, String)> {
         let told = if snapshots.interval == 0 { "off".to_owned() } else { format!("{} kept{newest}{problem}", snapshots.kept) };
         shown.push(("  Snapshots", told));
     }
+    if let Some(clock) = &status.clock {
+        shown.push(("Clock", trust(clock)));
+    }
     if let Some(rates) = &status.rates {
         let Rates { seconds, requests, refusals, tokens } = rates;
         shown.push((
@@ -95,6 +99,16 @@ fn shown(status: &DaemonStatus) -> Vec<(&'static str, String)> {
     let http = if status.http.is_empty() { "off".to_owned() } else { status.http.join(", ") };
     shown.push(("Metrics", http));
     shown
+}
+
+fn trust(clock: &ClockStatus) -> String {
+    let trusted = match clock.confidence {
+        Confidence::Unset => format!("unset: NOT TO BE TRUSTED, it is behind by {}", duration(clock.behind)),
+        Confidence::Floor => "floor: possible, and nobody vouches for it".to_owned(),
+        Confidence::Holdover => "holdover: compared with a time server, but not of late".to_owned(),
+        Confidence::Synced => "synced".to_owned(),
+    };
+    if clock.issues { trusted } else { format!("{trusted}; TOKENS ARE REFUSED") }
 }
 
 /// A length of time in its two largest units.
@@ -138,6 +152,8 @@ mod tests {
         status.embedded_broker = Some(ListenerStatus { addresses, serving: true, open_connections: 3, counters });
         status.rates = Some(Rates { seconds: 60, requests: 2.25, refusals: 0.0, tokens: 2.0 });
         status.http = vec!["127.0.0.1:9464".into()];
+        let now = UnixTime::from_secs(0);
+        status.clock = Some(ClockStatus { now, confidence: Confidence::Unset, issues: false, behind: 7_200 });
         let full = fields(&shown(&status));
         for words in [
             "mqtts://b, down since 1970-01-01T00:00:00Z\n",
@@ -145,6 +161,7 @@ mod tests {
             "listens on [::]:8883, x, 3 connected now",
             "2.2 requests, 0.0 refusals, 2.0 tokens a second in the last 60 s",
             "Metrics:          127.0.0.1:9464",
+            "unset: NOT TO BE TRUSTED, it is behind by 2 h 0 min; TOKENS ARE REFUSED",
         ] {
             assert!(full.contains(words), "{words}: {full}");
         }

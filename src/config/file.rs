@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::clock::ClockSection;
 use super::http::HttpSection;
 use crate::clients::Retire;
 
@@ -49,6 +50,8 @@ pub struct ConfigFile {
     pub log: LogSection,
     /// `[check]`
     pub check: CheckSection,
+    /// `[clock]`
+    pub clock: ClockSection,
 }
 
 impl Default for ConfigFile {
@@ -71,6 +74,7 @@ impl Default for ConfigFile {
             audit: AuditSection::default(),
             log: LogSection::default(),
             check: CheckSection::default(),
+            clock: ClockSection::default(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The configuration: built-in defaults, then a TOML file, then environment variables, read once into a `Config` that is valid.
 
+mod clock;
 mod error;
 mod file;
 mod http;
@@ -19,6 +20,7 @@ use crate::token::Lifetimes;
 use layers::Layers;
 use validate::Validator;
 
+pub use clock::{ClockRule, ClockSection};
 pub use error::{ConfigError, Origin, Problem};
 pub use file::{
     AuditSection, BrokerSection, CheckSection, ConfigFile, DEFAULT_CONTROL_GROUP, EmbeddedBrokerSection, KeysSection, LogFormat,

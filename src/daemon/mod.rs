@@ -11,13 +11,14 @@ mod selftest;
 mod snapshots;
 mod source;
 mod supervision;
+mod timekeeping;
 mod usage;
 mod vitals;
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -47,6 +48,7 @@ use selftest::SelfTest;
 use snapshots::Keeper;
 use source::Source;
 use supervision::{Subject, Supervisor};
+use timekeeping::HostClock;
 
 pub use audit::{audit_limits, audit_signer};
 pub use keys::key_options;
@@ -121,6 +123,7 @@ pub struct Daemon {
     usage: JoinHandle<()>,
     snapshots: JoinHandle<()>,
     revocations: JoinHandle<()>,
+    timekeeping: JoinHandle<()>,
     rates: JoinHandle<()>,
     #[cfg(feature = "http")]
     http: JoinHandle<()>,
@@ -162,8 +165,12 @@ impl Daemon {
             state_directory = %config.file.state_directory.display(),
             "registry is open"
         );
+        let clock = HostClock::new(&config.file.clock, newest_record(&registry, &keys)?);
+        let (asked, dated) = (clock.clone(), clock.clone());
+        registry.date_cut_offs(Box::new(move || dated.now()));
         let engine = Engine::new(config.settings(), registry.clone(), registry.clone(), ring)
-            .with_assertions(assertions(&config)?)
+            .with_clock(Arc::new(move || asked.standing()))
+            .with_assertions(assertions(&config, clock.now())?)
             .with_revocations(registry.clone())
             .with_enrolments(registry.clone());
         let engine = match config.file.credential.self_service {
@@ -177,11 +184,11 @@ impl Daemon {
         let mut forwarded = None;
         let links = Arc::new(Links::default());
         let snapshots = Keeper::new(&config, registry.clone());
-        let mut source = Source::new(&config, engine.clone(), links.clone(), vitals, snapshots.clone());
+        let mut source = Source::new(&config, engine.clone(), links.clone(), vitals, snapshots.clone(), clock.clone());
 
         #[cfg(feature = "embedded-broker")]
         if let Some(tls) = broker_tls {
-            let gateway = gateway(&engine, &registry, &config, Channel::Trusted, LinkKind::EmbeddedBroker);
+            let gateway = gateway(&engine, &registry, &clock, &config, Channel::Trusted, LinkKind::EmbeddedBroker);
             source.embedded = Some(gateway.clone());
             let broker = start_embedded(&config, tls, gateway).await?;
             let addresses: Vec<String> = broker.local_addrs().iter().map(ToString::to_string).collect();
@@ -196,7 +203,7 @@ impl Daemon {
                     "broker.trusted is false: requests with a client secret through this broker are refused"
                 );
             }
-            let gateway = gateway(&engine, &registry, &config, channel, LinkKind::Broker);
+            let gateway = gateway(&engine, &registry, &clock, &config, channel, LinkKind::Broker);
             source.broker = Some(gateway.clone());
             let link = Link::start(options, gateway);
             if config.file.audit.forward_topic {
@@ -222,7 +229,8 @@ impl Daemon {
         let keys_changed = Arc::new(Notify::new());
         keys.serve(install(engine.clone(), links.clone(), keys_changed.clone()))?;
         let rotation = tokio::spawn(keys::rotate(keys.clone(), keys_changed));
-        let revocations = revocations::publish(registry.clone(), links.clone());
+        let revocations = revocations::publish(registry.clone(), links.clone(), clock.clone());
+        let timekeeping = tokio::spawn(clock.clone().watch(registry.clone(), links.clone()));
         let usage = tokio::spawn(usage::keep(registry.clone(), config.file.registry.last_used_interval));
         let snapshots = tokio::spawn(snapshots.keep());
         let source = Arc::new(source);
@@ -235,7 +243,7 @@ impl Daemon {
             .backing_up(config.tls_directory());
         let administrator = Arc::new(administrator);
         let (stopping, shutdown) = watch::channel(false);
-        let selftest = SelfTest::new(engine, registry.clone());
+        let selftest = SelfTest::new(engine, registry.clone(), clock);
         #[cfg(feature = "http")]
         let http = {
             let tested = selftest.clone();
@@ -255,6 +263,7 @@ impl Daemon {
             usage,
             snapshots,
             revocations,
+            timekeeping,
             rates,
             #[cfg(feature = "http")]
             http,
@@ -293,6 +302,7 @@ impl Daemon {
         self.usage.abort();
         self.snapshots.abort();
         self.revocations.abort();
+        self.timekeeping.abort();
         self.audit.stop(self.forwarded.take()).await;
         self.audit_tasks.shutdown().await;
         self.rates.abort();
@@ -321,14 +331,30 @@ fn install(engine: Arc<Engine>, links: Arc<Links>, changed: Arc<Notify>) -> Box<
 }
 
 /// What judges client assertions from now on.
-fn assertions(config: &Config) -> Result<Assertions, DaemonError> {
+fn assertions(config: &Config, now: UnixTime) -> Result<Assertions, DaemonError> {
     let mut nonce_key = Zeroizing::new([0; 32]);
     getrandom::fill(nonce_key.as_mut_slice()).map_err(|error| DaemonError::Runtime(std::io::Error::other(error.to_string())))?;
-    Ok(Assertions::new(config.file.issuer.clone(), UnixTime::from(SystemTime::now()), config.file.token.replay_capacity, nonce_key))
+    Ok(Assertions::new(config.file.issuer.clone(), now, config.file.token.replay_capacity, nonce_key))
 }
 
-fn gateway(engine: &Arc<Engine>, registry: &Arc<Registry>, config: &Config, channel: Channel, link: LinkKind) -> Arc<Gateway> {
-    let clock: ClockSource = Arc::new(|| UnixTime::from(SystemTime::now()));
+/// The newest time that a record tells, all of which the host's clock has shown before.
+fn newest_record(registry: &Registry, keys: &KeyStore) -> Result<UnixTime, RegistryError> {
+    let used = registry.latest_clients(1).into_iter().map(|(_, time)| time);
+    let keys = keys.list()?.into_iter().map(|key| key.created_at);
+    let clients = registry.clients_in_no_order().into_iter().map(|client| client.updated_at);
+    Ok(used.chain(keys).chain(clients).max().unwrap_or_default())
+}
+
+fn gateway(
+    engine: &Arc<Engine>,
+    registry: &Arc<Registry>,
+    clock: &Arc<HostClock>,
+    config: &Config,
+    channel: Channel,
+    link: LinkKind,
+) -> Arc<Gateway> {
+    let clock = clock.clone();
+    let clock: ClockSource = Arc::new(move || clock.now());
     Arc::new(Gateway::new(engine.clone(), config.topics().clone(), channel, link, clock).audited_by(registry.clone()))
 }
 

@@ -1,13 +1,14 @@
 //! Revocation lists: published again when a client has revoked a token, and shortened when revoked tokens have expired.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tracing::error;
 
 use super::Links;
+use super::timekeeping::HostClock;
 use crate::clock::UnixTime;
 use crate::registry::Registry;
 
@@ -17,7 +18,7 @@ const REST: Duration = Duration::from_millis(500);
 const HOUSEKEEPING: Duration = Duration::from_secs(3_600);
 
 /// Publishes the lists at most that long after a client has revoked a token, for ever. What operators revoke is published at once.
-pub(super) fn publish(registry: Arc<Registry>, links: Arc<Links>) -> JoinHandle<()> {
+pub(super) fn publish(registry: Arc<Registry>, links: Arc<Links>, clock: Arc<HostClock>) -> JoinHandle<()> {
     let revoked = Arc::new(Notify::new());
     let notified = revoked.clone();
     registry.on_revocation(Box::new(move || revoked.notify_one()));
@@ -25,7 +26,7 @@ pub(super) fn publish(registry: Arc<Registry>, links: Arc<Links>) -> JoinHandle<
         let mut interval = tokio::time::interval(HOUSEKEEPING);
         loop {
             tokio::select! {
-                _ = interval.tick() => forget(registry.clone()).await,
+                _ = interval.tick() => forget(registry.clone(), clock.settled()).await,
                 () = notified.notified() => {}
             }
             links.announce_lists();
@@ -34,8 +35,8 @@ pub(super) fn publish(registry: Arc<Registry>, links: Arc<Links>) -> JoinHandle<
     })
 }
 
-async fn forget(registry: Arc<Registry>) {
-    let now = UnixTime::from(SystemTime::now());
+/// `now` must have come for certain: a clock that is ahead would have what is still void forgotten.
+async fn forget(registry: Arc<Registry>, now: UnixTime) {
     // It fails only when the runtime ends.
     if let Ok(Err(failure)) = tokio::task::spawn_blocking(move || registry.forget_revocations(now)).await {
         error!(code = failure.code(), error = %failure, "what was revoked and has expired cannot be forgotten");

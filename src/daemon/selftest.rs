@@ -1,11 +1,10 @@
 //! Whether this process still does what it is for.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use zeroize::Zeroizing;
 
-use crate::clock::UnixTime;
+use super::timekeeping::HostClock;
 use crate::endpoint::Engine;
 use crate::registry::Registry;
 use crate::token::TokenEntropy;
@@ -15,11 +14,12 @@ use crate::token::TokenEntropy;
 pub(super) struct SelfTest {
     engine: Arc<Engine>,
     registry: Arc<Registry>,
+    clock: Arc<HostClock>,
 }
 
 impl SelfTest {
-    pub(super) fn new(engine: Arc<Engine>, registry: Arc<Registry>) -> Self {
-        Self { engine, registry }
+    pub(super) fn new(engine: Arc<Engine>, registry: Arc<Registry>, clock: Arc<HostClock>) -> Self {
+        Self { engine, registry, clock }
     }
 
     /// Whether a device could have a token now.
@@ -31,7 +31,7 @@ impl SelfTest {
         getrandom::fill(secret.as_mut_slice())
             .and_then(|()| getrandom::fill(&mut entropy))
             .map_err(|error| format!("the system gives no random bytes: {error}"))?;
-        self.engine.probe(&secret, entropy, UnixTime::from(SystemTime::now())).map_err(|fault| match std::error::Error::source(&fault) {
+        self.engine.probe(&secret, entropy, self.clock.now()).map_err(|fault| match std::error::Error::source(&fault) {
             Some(cause) => format!("{fault}: {cause}"),
             None => fault.to_string(),
         })

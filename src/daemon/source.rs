@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime};
 use super::links::Links;
 use super::rates::{self, History};
 use super::snapshots::Keeper;
+use super::timekeeping::HostClock;
 use super::vitals::{Vitals, built_at};
 use crate::admin::{ClockMetrics, DaemonStatus, LinkStatus, ListenerStatus, Metrics, ReplayMetrics};
 use crate::clock::UnixTime;
@@ -29,10 +30,18 @@ pub(super) struct Source {
     pub(super) http: Vec<String>,
     pub(super) history: Arc<History>,
     pub(super) snapshots: Arc<Keeper>,
+    clock: Arc<HostClock>,
 }
 
 impl Source {
-    pub(super) fn new(config: &Config, engine: Arc<Engine>, links: Arc<Links>, vitals: Vitals, snapshots: Arc<Keeper>) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        engine: Arc<Engine>,
+        links: Arc<Links>,
+        vitals: Vitals,
+        snapshots: Arc<Keeper>,
+        clock: Arc<HostClock>,
+    ) -> Self {
         Self {
             started_at: UnixTime::from(SystemTime::now()),
             started: Instant::now(),
@@ -46,6 +55,7 @@ impl Source {
             http: Vec::new(),
             history: Arc::default(),
             snapshots,
+            clock,
         }
     }
 
@@ -66,6 +76,7 @@ impl Source {
             embedded_broker: self.embedded.as_ref().map(|gateway| self.listener(gateway)),
             rates: self.history.rates(Instant::now(), rates::sum(self.gateways())),
             http: self.http.clone(),
+            clock: Some(self.clock.status()),
             snapshots: Some(self.snapshots.status()),
             ..DaemonStatus::default()
         }
@@ -100,12 +111,12 @@ impl Source {
     /// All but what the administrator knows.
     pub(super) fn metrics(&self) -> Metrics {
         let now = UnixTime::from(SystemTime::now());
-        let replay = self.engine.replay_occupancy(now);
+        let replay = self.engine.replay_occupancy(self.clock.now());
         Metrics {
             links: self.gateways().map(|gateway| gateway.metrics()).collect(),
             replay: replay.map(|occupancy| ReplayMetrics { entries: occupancy.entries, capacity: occupancy.capacity }),
             process: self.vitals.read(),
-            clock: ClockMetrics { now, built_at: built_at() },
+            clock: ClockMetrics { now, built_at: built_at(), confidence: Some(self.clock.status().confidence) },
             ..Metrics::default()
         }
     }

@@ -21,7 +21,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::clients::{
     Assertions, AuthMethod, Channel, Client, ClientStore, CredentialStore, Occupancy, RotationRule, authenticate_session,
 };
-use crate::clock::UnixTime;
+use crate::clock::{Standing, UnixTime};
 use crate::enrolment::{self, EnrolmentStore};
 use crate::jose::KeyRing;
 use crate::jose::cose::Sign1;
@@ -151,6 +151,9 @@ impl Decision {
     }
 }
 
+/// Tells how far the clock is trusted now. It is asked for each token, so it must not wait.
+pub type ClockStanding = Arc<dyn Fn() -> Standing + Send + Sync>;
+
 /// The engine: the same for every link. Holds no state of its own but the keys in use and the memory of used assertions.
 pub struct Engine {
     settings: Settings,
@@ -161,6 +164,7 @@ pub struct Engine {
     self_service: Option<SelfService>,
     revocations: Option<Arc<dyn RevocationStore>>,
     enrolments: Option<Arc<dyn EnrolmentStore>>,
+    clock: Option<ClockStanding>,
     duplicates: Duplicates,
     writing: Turns,
 }
@@ -178,6 +182,7 @@ impl Engine {
             self_service: None,
             revocations: None,
             enrolments: None,
+            clock: None,
             duplicates: Duplicates::default(),
             writing: Turns::default(),
         }
@@ -205,6 +210,18 @@ impl Engine {
     #[must_use]
     pub fn with_enrolments(self, enrolments: Arc<dyn EnrolmentStore>) -> Self {
         Self { enrolments: Some(enrolments), ..self }
+    }
+
+    /// The same, with tokens as the clock's state allows them.
+    #[must_use]
+    pub fn with_clock(self, clock: ClockStanding) -> Self {
+        Self { clock: Some(clock), ..self }
+    }
+
+    /// The clock's state; `None` if nobody tells.
+    #[must_use]
+    pub fn clock(&self) -> Option<Standing> {
+        self.clock.as_ref().map(|clock| clock())
     }
 
     /// Whether an operation is served, as this engine is set up.

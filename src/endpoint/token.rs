@@ -3,16 +3,17 @@
 use super::revoke::check_not_revoked;
 use super::{Decision, Done, Engine, Exchange};
 use crate::clients::AuthenticatedClient;
+use crate::clock::Issuance;
 use crate::oauth::{Refusal, Response, TokenAsk, Unwitnessed};
 use crate::policy::authorize;
-use crate::token::mint;
+use crate::token::{Lifetimes, mint};
 
 impl Engine {
     pub(super) fn token(&self, client: AuthenticatedClient<TokenAsk>, exchange: &Exchange<'_>) -> Result<Done, Refusal> {
         let grant = authorize(client, &self.policies.policy())?;
         check_not_revoked(self.revocations.as_deref(), exchange.request.client_id, exchange.now, &mut Unwitnessed)?;
         let settings = &self.settings;
-        let token = mint(grant, &settings.issuer, settings.lifetimes, &self.keys(), exchange.now, exchange.entropy)?;
+        let token = mint(grant, &settings.issuer, self.lifetimes()?, &self.keys(), exchange.now, exchange.entropy)?;
         let (response, claims) = (token.response(), token.claims());
         let decision = Decision::Issued {
             jti: claims.jti.clone(),
@@ -21,5 +22,15 @@ impl Engine {
             lifetime: response.expires_in,
         };
         Ok(Done { payload: exchange.encode(Response::Token(response)), decision })
+    }
+
+    /// The life of tokens issued now.
+    fn lifetimes(&self) -> Result<Lifetimes, Refusal> {
+        let lifetimes = self.settings.lifetimes;
+        match self.clock().map(|standing| standing.issuance) {
+            None | Some(Issuance::Issue) => Ok(lifetimes),
+            Some(Issuance::Shorten { lifetime }) => Ok(Lifetimes { maximum: lifetimes.maximum.min(lifetime), ..lifetimes }),
+            Some(Issuance::Refuse { retry_after }) => Err(Refusal::clock_not_trusted(retry_after)),
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::{Display, Write as _};
 
 use crate::admin::{DaemonStatus, Metrics};
+use crate::clock::Confidence;
 use crate::mqtt::{LatencySnapshot, LinkMetrics};
 
 /// What every name begins with.
@@ -78,6 +79,11 @@ fn general(all: &mut Exposition, metrics: &Metrics, ready: bool) {
     all.number("gauge", "start_time_seconds", "When the gateway started, in seconds since 1970, by the clock of that time.", started_at);
     all.number("gauge", "uptime_seconds", "Seconds since the gateway started, whatever the clock did.", Some(status.uptime));
     all.number("gauge", "clock_time_seconds", "The time that the clock shows, in seconds since 1970.", Some(clock.now.as_secs()));
+    all.gauge("clock_confidence", "How far the clock is trusted: 1 in the state that it is in.", |family| {
+        for state in Confidence::ALL.iter().filter(|_| clock.confidence.is_some()) {
+            family.sample(&[("state", state.as_str())], u8::from(clock.confidence == Some(*state)));
+        }
+    });
     let help = "When the program was made, in seconds since 1970: a right clock shows no time before.";
     all.number("gauge", "build_time_seconds", help, Some(clock.built_at.as_secs()));
 }

@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::admin::{Administrator, Answer, Command, exchange};
+use crate::admin::{Administrator, Answer, ClockStatus, Command, exchange};
 use crate::clock::UnixTime;
 
 /// A check that takes longer has failed.
@@ -104,12 +104,19 @@ impl Health {
 
 fn look(issue: &Issue, administrator: &Administrator, built_at: UnixTime) -> Vec<Check> {
     let now = UnixTime::from(SystemTime::now());
-    let links = match administrator.execute(Command::Status) {
-        Ok(Answer::Status(status)) => status.serving().map(drop),
-        Ok(_) => Err("the status is not to be had".into()),
-        Err(error) => Err(error.to_string()),
+    let (links, trust) = match administrator.execute(Command::Status) {
+        Ok(Answer::Status(status)) => (status.serving().map(drop), status.clock.map_or(Ok(()), trusted)),
+        Ok(_) => (Err("the status is not to be had".into()), Ok(())),
+        Err(error) => (Err(error.to_string()), Ok(())),
     };
-    vec![Check::of("token", issue()), Check::of("links", links), Check::of("clock", clock(now, built_at))]
+    vec![Check::of("token", issue()), Check::of("links", links), Check::of("clock", clock(now, built_at).and(trust))]
+}
+
+fn trusted(clock: ClockStatus) -> Result<(), String> {
+    if clock.issues {
+        return Ok(());
+    }
+    Err(format!("the clock is {}, and tokens are refused while it is (`[clock]` in the configuration)", clock.confidence.as_str()))
 }
 
 fn clock(now: UnixTime, built_at: UnixTime) -> Result<(), String> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::admin::{Administrator, DaemonStatus, KeyDocument, LinkStatus, ListenerStatus, Metrics, ProcessMetrics, ReplayMetrics};
-use crate::clock::UnixTime;
+use crate::clock::{Confidence, UnixTime};
 use crate::jose::{KeyState, RotationRules};
 use crate::mqtt::{Counters, LinkKind};
 use crate::registry::{KeyOptions, KeyStore, Registry, RegistryOptions};
@@ -136,7 +136,7 @@ fn metrics() -> Metrics {
         links: vec![counters.metrics(LinkKind::EmbeddedBroker), Counters::default().metrics(LinkKind::Broker)],
         replay: Some(ReplayMetrics { entries: 3, capacity: 1_024 }),
         process: ProcessMetrics { resident_bytes: Some(1), cpu_seconds: Some(0.25), ..ProcessMetrics::default() },
-        clock: crate::admin::ClockMetrics { now: time, built_at: UnixTime::from_secs(900) },
+        clock: crate::admin::ClockMetrics { now: time, built_at: UnixTime::from_secs(900), confidence: Some(Confidence::Holdover) },
         ..Metrics::default()
     }
 }
@@ -146,6 +146,8 @@ fn samples_have_the_form_that_prometheus_reads() {
     let text = exposition::text(&metrics(), false);
     for line in [
         "# TYPE credgate_requests_total counter",
+        r#"credgate_clock_confidence{state="holdover"} 1"#,
+        r#"credgate_clock_confidence{state="synced"} 0"#,
         r#"credgate_requests_total{link="embedded-broker",operation="connect",outcome="rejected"} 1"#,
         r#"credgate_requests_total{link="broker",operation="token",outcome="accepted"} 0"#,
         r#"credgate_refusals_total{link="embedded-broker",reason="wrong_secret"} 1"#,

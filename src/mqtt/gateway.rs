@@ -12,7 +12,7 @@ use super::lists::Lists;
 use super::{Counters, LinkMetrics, Topics};
 use crate::audit::{AuditLog, NoAudit, Refused, What};
 use crate::clients::Channel;
-use crate::clock::UnixTime;
+use crate::clock::{Confidence, UnixTime};
 use crate::endpoint::{Decision, Engine, EnvelopeFault, Request};
 use crate::oauth::{ClientId, Format, Operation};
 use crate::token::TokenEntropy;
@@ -52,7 +52,7 @@ impl LinkKind {
     }
 }
 
-/// Where the time comes from; the daemon reads the system clock.
+/// Where the time comes from; that of the daemon never goes back.
 pub type ClockSource = Arc<dyn Fn() -> UnixTime + Send + Sync>;
 
 /// A PUBLISH that a link received.
@@ -384,8 +384,12 @@ impl Gateway {
         struct Document {
             state: Status,
             version: &'static str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            clock: Option<Confidence>,
         }
-        let document = Document { state: status, version: env!("CARGO_PKG_VERSION") };
+        // The Will is written long before it is published.
+        let clock = self.engine.clock().filter(|_| status == Status::Online).map(|standing| standing.confidence);
+        let document = Document { state: status, version: env!("CARGO_PKG_VERSION"), clock };
         Announcement::json(self.topics.status(), serde_json::to_vec(&document).unwrap_or_default(), "application/json")
     }
 }

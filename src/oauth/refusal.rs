@@ -136,6 +136,8 @@ reasons! {
     UnsupportedTokenType = "unsupported_token_type";
     /// The client's tokens of this moment are void: all from before a time that is still to come were revoked.
     TokensRevoked = "tokens_revoked";
+    /// The clock is not trusted enough to issue a token, by the configuration.
+    ClockNotTrusted = "clock_not_trusted";
     /// No enrolment has this id, or the token is none.
     UnknownEnrolment = "unknown_enrolment";
     /// The token names the enrolment and is not its own.
@@ -220,6 +222,12 @@ impl Refusal {
     #[must_use]
     pub fn tokens_revoked(retry_after: u32) -> Self {
         Self::not_now(Reason::TokensRevoked, retry_after, "the client's tokens were just revoked")
+    }
+
+    /// The gateway does not know the time well enough; the device may try again after `retry_after` seconds.
+    #[must_use]
+    pub fn clock_not_trusted(retry_after: u32) -> Self {
+        Self::not_now(Reason::ClockNotTrusted, retry_after, "the gateway's clock is not set")
     }
 
     /// The times of the assertion cannot be judged; a new one with this nonce can.

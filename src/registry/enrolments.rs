@@ -353,7 +353,7 @@ impl Registry {
             put_device(&mut batch, id, device.clone(), enrolment.is_limited.then_some(DeviceState::Awaited))?;
             if let Some(client) = &client {
                 batch.add(erase(&**client), Effect::Client(client.client_id.clone(), None));
-                Self::stop(&mut batch, staged, &client.client_id)?;
+                Self::stop(&mut batch, staged, &client.client_id, self.now())?;
             }
             enrolment.used = enrolment.used.saturating_sub(1);
             let (batch, _) = put_enrolment(staged, enrolment, batch)?;

@@ -83,6 +83,7 @@ pub struct Registry {
     usage: Arc<Usage>,
     rule: Arc<OnceLock<ClientRule>>,
     revoked: Arc<OnceLock<Box<dyn Fn() + Send + std::marker::Sync>>>,
+    clock: Arc<OnceLock<Box<dyn Fn() -> UnixTime + Send + std::marker::Sync>>>,
 }
 
 /// One more rule for what clients may have, told broken in the rest of a sentence that begins with the client, role or scope.
@@ -130,7 +131,7 @@ impl Registry {
         let committer =
             Committer::start(store, memory.clone(), trail, notes).map_err(RegistryError::io("start the thread of", &options.directory))?;
         let (committer, rule, revoked) = (Writer::new(committer), Arc::default(), Arc::default());
-        Ok(Arc::new(Self { memory, committer, confirmations: Arc::default(), usage, rule, revoked }))
+        Ok(Arc::new(Self { memory, committer, confirmations: Arc::default(), usage, rule, revoked, clock: Arc::default() }))
     }
 
     /// How it took the place of another, if it did.
@@ -233,7 +234,7 @@ impl Registry {
             let is_stopped = client.status != Status::Active;
             let (mut batch, client) = put_client(Arc::new(client), staged)?;
             if is_stopped {
-                Self::stop(&mut batch, staged, id)?;
+                Self::stop(&mut batch, staged, id, self.now())?;
             }
             Ok((batch, (client, is_stopped)))
         })?;
@@ -252,7 +253,7 @@ impl Registry {
             let client = staged.client(id).ok_or_else(|| not_found::<Client>(id.as_str()))?;
             let write = Write { tree: Client::TREE, key: id.as_str().into(), value: None };
             let mut batch = Batch::of(write, Effect::Client(id.clone(), None));
-            Self::stop(&mut batch, staged, id)?;
+            Self::stop(&mut batch, staged, id, self.now())?;
             Ok((batch, client))
         })?;
         self.cover(id)?;
@@ -378,7 +379,7 @@ fn not_found<R: Record>(name: &str) -> RegistryError {
     RegistryError::NotFound { kind: R::KIND, id: name.to_owned() }
 }
 
-/// The system clock, for marks of creation and the moment at which a client is stopped.
+/// The system clock, for marks of creation.
 fn now() -> UnixTime {
     UnixTime::from(SystemTime::now())
 }

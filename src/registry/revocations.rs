@@ -172,7 +172,7 @@ fn advance(batch: &mut Batch, staged: &Staged<'_>, now: UnixTime, change: impl F
 
 /// Adds to the removal of a resource server that its list is to be taken away.
 pub(super) fn forget_server(batch: &mut Batch, staged: &Staged<'_>, id: &ResourceServerId) -> Result<(), RegistryError> {
-    stop_many(batch, staged, &[], std::slice::from_ref(id))
+    stop_many(batch, staged, &[], std::slice::from_ref(id), now())
 }
 
 /// Adds to a change that the tokens of many clients are void from now on, and that the lists of resource servers are to be taken away.
@@ -181,8 +181,9 @@ pub(super) fn stop_many(
     staged: &Staged<'_>,
     stopped: &[ClientId],
     removed: &[ResourceServerId],
+    now: UnixTime,
 ) -> Result<(), RegistryError> {
-    let (now, bound) = (now(), end_of(now()));
+    let bound = end_of(now);
     if stopped.is_empty() && removed.is_empty() {
         return Ok(());
     }
@@ -237,27 +238,26 @@ impl Registry {
     }
 
     /// Adds to a change that stops a client that its tokens are void from now on.
-    pub(super) fn stop(batch: &mut Batch, staged: &Staged<'_>, id: &ClientId) -> Result<(), RegistryError> {
-        let now = now();
+    pub(super) fn stop(batch: &mut Batch, staged: &Staged<'_>, id: &ClientId, now: UnixTime) -> Result<(), RegistryError> {
         revoke(batch, staged, id, now, |revocations| revocations.cut_off(end_of(now))).map(drop)
     }
 
     /// After a change that stops a client: tokens may have been issued while it was on its way to the disk.
     pub(super) fn cover(&self, id: &ClientId) -> Result<(), RegistryError> {
-        let now = now();
+        let now = self.now();
         if self.revocations(id).is_some_and(|revocations| revocations.issued_before >= Some(end_of(now))) {
             return Ok(());
         }
         self.committer.change(|staged| {
             let mut batch = Batch::default();
-            Self::stop(&mut batch, staged, id)?;
+            Self::stop(&mut batch, staged, id, now)?;
             Ok((batch, ()))
         })
     }
 
     /// The same for many clients.
     pub(super) fn cover_many(&self, stopped: &[ClientId]) -> Result<(), RegistryError> {
-        let bound = Some(end_of(now()));
+        let bound = Some(end_of(self.now()));
         let is_open = |id: &&ClientId| self.revocations(id).is_none_or(|revocations| revocations.issued_before < bound);
         let open: Vec<ClientId> = stopped.iter().filter(is_open).cloned().collect();
         if open.is_empty() {
@@ -265,9 +265,22 @@ impl Registry {
         }
         self.committer.change(|staged| {
             let mut batch = Batch::default();
-            stop_many(&mut batch, staged, &open, &[])?;
+            stop_many(&mut batch, staged, &open, &[], self.now())?;
             Ok((batch, ()))
         })
+    }
+
+    /// Dates what is revoked by that clock from now on, which must be the one that tokens are dated by: of two clocks one may be behind, and a
+    /// token from a moment ago would outlive its client. The first one set stays.
+    pub fn date_cut_offs(&self, clock: Box<dyn Fn() -> UnixTime + Send + Sync>) {
+        // Whoever comes second finds the same: there is one daemon to a registry.
+        let _ = self.clock.set(clock);
+    }
+
+    /// The time that tokens are dated by, as far as this process knows.
+    #[must_use]
+    pub fn now(&self) -> UnixTime {
+        self.clock.get().map_or_else(now, |clock| clock())
     }
 
     /// Tells `changed` of each token that a client revokes, once that is on the disk. The first one set stays.

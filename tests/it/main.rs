@@ -16,6 +16,7 @@ mod assertions;
 mod audit;
 mod backup;
 mod check;
+mod clock;
 mod codes;
 mod console;
 mod credentials;

@@ -127,6 +127,7 @@ impl Registry {
             usage: self.usage.clone(),
             rule: self.rule.clone(),
             revoked: self.revoked.clone(),
+            clock: self.clock.clone(),
         })
     }
 

@@ -68,8 +68,9 @@ impl Draft {
                 let book = Book { templates: self.next_templates.clone(), enrolments: staged.book().enrolments.clone() };
                 batch.then(Effect::Book(Arc::new(book)));
             }
-            revocations::stop_many(&mut batch, staged, &stopped, &removed)?;
-            stopped.iter().for_each(|id| events.add(Event::of(What::TokensRevoked).client(id).until(now.saturating_add(1))));
+            let dated = registry.now();
+            revocations::stop_many(&mut batch, staged, &stopped, &removed, dated)?;
+            stopped.iter().for_each(|id| events.add(Event::of(What::TokensRevoked).client(id).until(dated.saturating_add(1))));
             Ok((batch.audited(events.told(now)), ()))
         })?;
         registry.cover_many(&stopped)
