@@ -125,6 +125,29 @@ mod tests {
     }
 
     #[test]
+    fn deny_a_mac_by_the_public_key() {
+        use hmac::{Hmac, KeyInit as _, Mac as _};
+
+        // RFC 8725 section 2.1: whoever lets the header choose would take what everybody knows for a shared secret.
+        let p256 = SigningKey::from_p256_scalar(&Zeroizing::new([1; 32])).unwrap();
+        for key in [SigningKey::from_seed(&Zeroizing::new([1; 32])).public(), p256.public()] {
+            let known = [key.x().to_vec(), serde_json::to_vec(key).unwrap()];
+            for alg in ["HS256", "EdDSA", "ES256"] {
+                let message = format!("{}.e30", URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"{alg}"}}"#)));
+                for secret in &known {
+                    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(secret).unwrap();
+                    mac.update(message.as_bytes());
+                    let tag = mac.finalize().into_bytes();
+                    for signature in [tag.to_vec(), [tag, tag].concat()] {
+                        let text = format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature));
+                        assert!(!CompactJws::parse(&text).is_ok_and(|jws| jws.verify(key)), "{alg}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn deny_what_is_no_jws() {
         assert!(CompactJws::parse(&jws(r#"{"alg":"EdDSA","typ":"JWT","kid":"k"}"#)).is_ok());
         for text in ["", ".", "..", "a.b", "a.b.c.d", "!.!.!"] {

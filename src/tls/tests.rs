@@ -257,3 +257,38 @@ fn system_roots_are_found_or_their_lack_is_told() {
         Err(error) => assert!(error.to_string().contains("ca-certificates"), "{error}"),
     }
 }
+
+/// A ClientHello that offers `version` at most, in a record, with a cipher suite and a curve of that time.
+fn client_hello(version: [u8; 2]) -> Vec<u8> {
+    // No session, TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, no compression; supported_groups: secp256r1; signature_algorithms: its ECDSA.
+    let rest = [&[0, 0, 2, 0xc0, 0x09, 1, 0, 0, 16][..], &[0, 10, 0, 4, 0, 2, 0, 23], &[0, 13, 0, 4, 0, 2, 4, 3]].concat();
+    let body = [&version[..], &[7; 32], &rest].concat();
+    let length = u8::try_from(body.len()).unwrap();
+    [&[22, 3, 1, 0, length.checked_add(4).unwrap(), 1, 0, 0, length][..], &body].concat()
+}
+
+#[test]
+fn deny_versions_before_tls_1_2_and_no_tls_at_all() {
+    const PROTOCOL_VERSION: u8 = 70;
+    let (_directory, pki) = pki();
+    let server = server_config(&pki.certificate, &pki.private_key).unwrap();
+    // What the server says to the first bytes: whether it goes on, and the alert that it sends.
+    let said = |bytes: &[u8]| {
+        let mut connection = rustls::ServerConnection::new(server.clone()).unwrap();
+        connection.read_tls(&mut &*bytes).unwrap();
+        let goes_on = connection.process_new_packets().is_ok();
+        let mut sent = Vec::new();
+        while connection.wants_write() {
+            connection.write_tls(&mut sent).unwrap();
+        }
+        (goes_on, (sent.first() == Some(&21)).then(|| sent[6]))
+    };
+    for old in [[3, 0], [3, 1], [3, 2]] {
+        assert_eq!(said(&client_hello(old)), (false, Some(PROTOCOL_VERSION)), "{old:?}");
+    }
+    // The same of TLS 1.2 fails by its cipher suite alone: the version is read.
+    let (goes_on, alert) = said(&client_hello([3, 3]));
+    assert!(!goes_on && alert.is_some_and(|alert| alert != PROTOCOL_VERSION), "{alert:?}");
+    // MQTT's CONNECT.
+    assert!(!said(b"\x10\x10\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x03dev").0);
+}

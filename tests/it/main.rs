@@ -13,6 +13,7 @@
 mod apply;
 mod architecture;
 mod assertions;
+mod attacks;
 mod audit;
 mod backup;
 mod check;
