@@ -133,7 +133,7 @@ def main():
         bench.apply("new", "-f", str(at / "fleet.csv"), "--secrets-file", str(at / "secrets"))
         bench.apply("the same again", "-f", str(at / "fleet.csv"))
         bench.apply("an attribute of each", "-f", str(at / "moved.csv"))
-        bench.apply("--prune", "-f", str(at / "few.csv"), "--prune", "--yes")
+        bench.apply("--prune", "-f", str(at / "policy.toml"), "-f", str(at / "few.csv"), "--prune", "--yes")
         probe.ended = True
         probe.join()
         took = sorted(probe.took)
