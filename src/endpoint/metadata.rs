@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::Engine;
 use crate::clients::{AuthMethod, Channel};
+use crate::clock::Confidence;
 use crate::jose::{self, Algorithm};
 use crate::oauth::{Format, GrantType, Operation, Param, TokenType};
 
@@ -70,6 +71,9 @@ pub struct MqttMetadata {
     pub mqtt_token_types_supported: Vec<&'static str>,
     /// Bytes of the largest request.
     pub mqtt_max_payload: usize,
+    /// How far the gateway trusts its clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mqtt_clock: Option<Confidence>,
 }
 
 impl Engine {
@@ -119,6 +123,7 @@ impl Engine {
                     std::iter::once(TokenType::Bearer).chain(pop).map(TokenType::name).collect()
                 },
                 mqtt_max_payload: self.settings.max_payload,
+                mqtt_clock: self.clock().map(|standing| standing.confidence),
             },
             signed_metadata: None,
         }

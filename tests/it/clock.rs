@@ -46,11 +46,13 @@ fn tokens_live_as_long_as_the_clock_is_trusted() {
     fs::write(&mark, "").unwrap();
     wait_for_confidence(&site, "synced");
     assert_eq!(token(&site, &secret)["expires_in"], 300);
-    wait_for("the state in the retained status", || {
-        let device = Device::connect(&site, "dev1", &secret);
-        device.subscribe("oauth2/v1/as/status");
-        (body(&device.next_publish())["clock"] == "synced").then_some(())
-    });
+    for (topic, member) in [("oauth2/v1/as/status", "clock"), ("oauth2/v1/as/metadata", "mqtt_clock")] {
+        wait_for("the state in a retained message", || {
+            let device = Device::connect(&site, "dev1", &secret);
+            device.subscribe(topic);
+            (body(&device.next_publish())[member] == "synced").then_some(())
+        });
+    }
     wait_for("the entry in the audit trail", || {
         let trail = site.credgate(&["audit", "list", "--type", "clock", "--output", "json"]);
         (trail.contains("\"confidence\"") && trail.contains("\"synced\"") && trail.contains("\"floor\"")).then_some(())
