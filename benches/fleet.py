@@ -52,7 +52,7 @@ def status_of(pid, name):
 
 def fleet(path, count, site):
     with open(path, "w") as file:
-        file.write("client_id,client_name,roles,attribute.site,software_id\n")
+        file.write("client_id,client_name,roles,attribute.site,software_id\nprobe,,pump,berlin,\n")
         for number in range(count):
             file.write(f"pump-{number:06},Pump {number},pump,{site},pump-firmware\n")
 

@@ -255,10 +255,12 @@ impl Registry {
         })
     }
 
-    /// The same for many clients.
+    /// The same for many clients, of whom those count that have authenticated since.
     pub(super) fn cover_many(&self, stopped: &[ClientId]) -> Result<(), RegistryError> {
-        let bound = Some(end_of(self.now()));
-        let is_open = |id: &&ClientId| self.revocations(id).is_none_or(|revocations| revocations.issued_before < bound);
+        let is_open = |id: &&ClientId| {
+            let bound = self.revocations(id).and_then(|revocations| revocations.issued_before);
+            self.last_use(id).is_some_and(|used| bound.is_none_or(|bound| end_of(used) > bound))
+        };
         let open: Vec<ClientId> = stopped.iter().filter(is_open).cloned().collect();
         if open.is_empty() {
             return Ok(());

@@ -25,6 +25,10 @@ use super::undo::{Forgotten, Undo};
 /// Records in one write of the log, at most. A change of more is written in parts, all of it or none all the same.
 pub(super) const PART: usize = 4_096;
 
+/// Records in a batch that leave more behind than is given back by the way, and the reads for each of them by which it is.
+const MANY: usize = 256;
+const READS: usize = 2;
+
 /// How long another holder of the lock is waited for. sled's own background threads keep it for a moment after a registry was closed.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -390,7 +394,17 @@ impl Database {
             }
         }
         // Never flush_async: it deadlocks in this version.
-        self.database.flush().map(drop)
+        self.database.flush()?;
+        self.give_back(writes.len())
+    }
+
+    /// Has sled give back the memory of pages that were replaced. It does a little of that every so many reads, which is far less than what a batch
+    /// leaves behind.
+    fn give_back(&self, writes: usize) -> sled::Result<()> {
+        match self.trees.first() {
+            Some((_, tree)) if writes >= MANY => (0..writes.saturating_mul(READS)).try_for_each(|_| tree.get(b"").map(drop)),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -25,7 +25,7 @@ fn set(draft: &mut Draft, name: &str, client_name: &str) {
 }
 
 /// Names all of these clients so, and no others.
-fn name_all(registry: &Arc<Registry>, count: usize, client_name: &str) -> Result<(), RegistryError> {
+pub(super) fn name_all(registry: &Arc<Registry>, count: usize, client_name: &str) -> Result<(), RegistryError> {
     let registry = registry.acting();
     registry.intend(Event::of(What::OperatorCommand).operation("apply").subject(client_name));
     let mut draft = registry.draft(NOW);

@@ -62,3 +62,16 @@ fn memory_of_1000_clients() {
 fn memory_of_10000_clients() {
     load(10_000);
 }
+
+#[test]
+#[ignore = "a measurement"]
+fn memory_of_a_change_of_100000_clients() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = open(directory.path());
+    println!("begin: {} KiB", resident_kib());
+    for (round, count) in [("added", 100_000), ("renamed", 100_000), ("removed", 1_000)] {
+        let start = Instant::now();
+        super::draft::name_all(&registry, count, round).unwrap();
+        println!("{round}: {:?}, {} KiB", start.elapsed(), resident_kib());
+    }
+}
