@@ -44,6 +44,10 @@ pub mod daemon;
 #[cfg(feature = "daemon")]
 #[allow(clippy::disallowed_methods, reason = "the shell owns the world")]
 pub mod device;
+#[cfg(feature = "daemon")]
+#[doc(hidden)]
+#[allow(clippy::disallowed_methods, reason = "the shell owns the world")]
+pub mod hostile;
 #[cfg(feature = "http")]
 #[allow(clippy::disallowed_methods, reason = "the shell owns the world")]
 pub mod http;

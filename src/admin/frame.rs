@@ -163,6 +163,21 @@ fn ended(error: std::io::Error) -> FrameError {
     }
 }
 
+/// Reads hostile bytes as a frame, a command and an outcome, and asserts that a command is written and read as the same.
+pub(crate) fn reread(bytes: &[u8]) {
+    use std::task::{Context, Poll, Waker};
+    let mut stream = bytes;
+    // All there is can be read at once.
+    let Poll::Ready(frame) = std::pin::pin!(read(&mut stream)).poll(&mut Context::from_waker(Waker::noop())) else { return };
+    let Ok(Some(json)) = frame else { return };
+    if let Ok(command) = decode_command(&json) {
+        // What was longer than a frame when written anew had escapes that are not needed.
+        let again = encode_command(&command).map(|json| decode_command(&json));
+        assert!(again.is_ok_and(|again| again.is_ok_and(|again| again == command)));
+    }
+    let _ = decode_outcome(&json);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

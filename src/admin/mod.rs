@@ -45,6 +45,7 @@ pub use enrolments::{
 };
 pub use error::{AdminError, AdminErrorCode};
 pub use explain::{Explain, Serving};
+pub(crate) use frame::reread as reread_frame;
 pub use frame::{FrameError, MAX_FRAME, VERSION};
 pub use metrics::{ClockMetrics, Metrics, ProcessMetrics, RecentClient, RegistryMetrics, ReplayMetrics};
 pub use plan::{ChangeAction, ChangeDocument, MemberChange, PlanCounts, PlanDocument};

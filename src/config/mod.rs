@@ -50,10 +50,16 @@ impl Config {
     /// If the file cannot be read, is not TOML, or if anything at all is unknown, of the wrong type or out of range: every such fault with
     /// its line or variable.
     pub fn load(path: Option<&Path>, environment: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let read = |path: &Path| std::fs::read_to_string(path).map_err(|error| ConfigError::Read { path: path.into(), error });
+        let text = path.map(read).transpose()?;
+        Self::parse(path.zip(text.as_deref()), environment)
+    }
+
+    /// The same, of a file that was read.
+    pub(crate) fn parse(file: Option<(&Path, &str)>, environment: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
         let mut layers = Layers::new();
-        if let Some(path) = path {
-            let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read { path: path.into(), error })?;
-            layers.add_file(path, &text)?;
+        if let Some((path, text)) = file {
+            layers.add_file(path, text)?;
         }
         let mut credentials_directory = None;
         layers.add_environment(environment.inspect(|(name, value)| {

@@ -50,6 +50,8 @@ use credentials::Confirmations;
 use enrolments::EnrolledDevice;
 use meta::{Lineage, Mark, Meta};
 use records::Record;
+
+pub(crate) use records::reread as reread_record;
 use revocations::{Revoked, Sequence};
 use store::{Store, Sync, Write};
 use usage::{LastUsed, Usage};

@@ -135,6 +135,31 @@ fn from_cbor<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_cbor::Error> 
     Ok(value)
 }
 
+/// Reads hostile bytes as a record of each kind, and asserts that what is read is written and read as the same.
+pub(crate) fn reread(bytes: &[u8]) {
+    use super::{enrolments::EnrolledDevice, meta::Meta, revocations::Sequence, usage::LastUsed};
+    fn of<R: Record + PartialEq>(name: &str, bytes: &[u8]) {
+        let read = |bytes: &[u8]| decode::<R>(Path::new("/r"), name.as_bytes(), bytes);
+        // What would be too large to write was not written by this program.
+        if let Ok(record) = read(bytes)
+            && let Ok(again) = encode(&record)
+        {
+            assert!(read(&again).is_ok_and(|again| again == record), "a {} is not what it was", R::KIND);
+        }
+    }
+    of::<Client>("dev-1", bytes);
+    of::<ResourceServer>("telemetry", bytes);
+    of::<Scope>("telemetry:write", bytes);
+    of::<Role>("pump", bytes);
+    of::<crate::enrolment::Template>("pump", bytes);
+    of::<crate::enrolment::Enrolment>("e1", bytes);
+    of::<EnrolledDevice>("e1/serial:17", bytes);
+    of::<crate::token::Revocations>("dev-1", bytes);
+    of::<LastUsed>("dev-1", bytes);
+    of::<Sequence>(super::revocations::SEQUENCE_NAME, bytes);
+    of::<Meta>(super::meta::META_NAME, bytes);
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ClientV1 {

@@ -47,7 +47,7 @@ impl Sequence {
 }
 
 /// The only record of its tree.
-const SEQUENCE_NAME: &str = "revocations";
+pub(super) const SEQUENCE_NAME: &str = "revocations";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
