@@ -11,6 +11,7 @@ use super::model::{Model, Order, Panel};
 use super::rows::{Rows, bytes, clients, latency, operations, process, rate, reasons};
 use super::view::View;
 use crate::admin::DaemonStatus;
+use crate::clock::Confidence;
 use crate::jose::KeyState;
 
 /// From this size on all panels are seen at once.
@@ -127,6 +128,10 @@ fn head(view: &View, palette: Palette) -> Vec<Line<'static>> {
     }
     let clock = metrics.clock;
     let mut spans = vec![field("Clock"), clock.now.to_string().into()];
+    if let Some(confidence) = clock.confidence {
+        let style = if confidence == Confidence::Unset { palette.bad() } else { palette.good() };
+        spans.push(Span::styled(format!("  {}", confidence.as_str()), style));
+    }
     if clock.now < clock.built_at {
         spans.push(Span::styled(format!("  wrong: before the program was made ({})", clock.built_at), palette.bad()));
     }
@@ -314,7 +319,7 @@ mod tests {
                 "credgate 1.2.3  up 1 min 50 s  https://as.example",
                 "Broker   up since 2026-11-22T21:46:24Z  mqtts://broker",
                 "Embedded listens  3 connected  [::]:8883",
-                "Clock    2026-11-22T21:48:14Z",
+                "Clock    2026-11-22T21:48:14Z  floor",
                 "Keys     none",
                 "Memory   12.0 MiB in RAM  220.0 KiB written to disks",
                 " Requests   Refusals   Latency   Process   Clients",

@@ -269,7 +269,7 @@ pub(super) mod tests {
                 written_bytes: Some(uptime.saturating_mul(2_048)),
                 cpu_seconds: Some(uptime as f64 / 4.0),
             },
-            clock: ClockMetrics { now, built_at: UnixTime::from_secs(1_795_000_000), confidence: None },
+            clock: ClockMetrics { now, built_at: UnixTime::from_secs(1_795_000_000), confidence: Some(crate::clock::Confidence::Floor) },
             recent: recent.collect(),
         }
     }
