@@ -188,8 +188,8 @@ impl Batch {
 
     /// One more record, and what it does to memory.
     pub(super) fn add(&mut self, write: Write, effect: Effect) {
-        self.writes.push(write);
-        self.effects.push(effect);
+        self.put(write);
+        self.then(effect);
     }
 }
 

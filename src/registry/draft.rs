@@ -209,17 +209,15 @@ impl Draft {
         let before = self.registry.memory.client(&id);
         let mut client = before.as_ref().map_or_else(|| Client::new(id, self.now), |before| Client::clone(before));
         change(&mut client);
+        self.sorted = false;
         if before.as_deref() == Some(&client) {
             self.steps.push(Step { after: before.clone(), before });
-        } else {
-            client.updated_at = self.now;
-            let needs_secret = client.credentials().next().is_none();
-            self.steps.push(Step { before, after: Some(Arc::new(client)) });
-            self.sorted = false;
-            return needs_secret;
+            return false;
         }
-        self.sorted = false;
-        false
+        client.updated_at = self.now;
+        let needs_secret = client.credentials().next().is_none();
+        self.steps.push(Step { before, after: Some(Arc::new(client)) });
+        needs_secret
     }
 
     /// Gives a client its first secret; `false` if the draft has no such client.

@@ -120,7 +120,7 @@ fn inspect(store: &Store, memory: &Memory) -> Inspection {
             }
             Tree::Scopes => {
                 let stored: Vec<Scope> = inspection.read(store);
-                stored.iter().for_each(|scope| inspection.check(rules::check_scope(scope, &policy)));
+                stored.iter().for_each(|scope| inspection.check(rules::check_permissions(scope, &policy)));
                 let held = |scope: &Scope| policy.scopes.get(&scope.name).is_some_and(|held| **held == *scope);
                 inspection.compare(&stored, policy.scopes.len(), held);
             }

@@ -174,7 +174,7 @@ impl KindStore {
     /// The files of the keys and of their states, between two changes, to be those of `place`.
     pub(super) fn backup(&self, place: &str, plain: PlainKeys) -> Result<Vec<BackupFile>, RegistryError> {
         let _held = self.held();
-        backup_files(&self.options.directory, place, plain, |name| name.ends_with(files::PLAIN_SUFFIX))
+        backup_files(&self.options.directory, place, plain, files::is_plain)
     }
 
     /// Publishes a new key, which signs after [`RotationRules::propagation`]. Blocks until it is durable, as do all changes.

@@ -13,7 +13,7 @@ use serde_bytes::ByteArray;
 
 use super::directory;
 use super::error::RegistryError;
-use super::records::{Record, Tree, older};
+use super::records::{Record, Tree, stored};
 use crate::clock::UnixTime;
 
 /// The only record of its tree.
@@ -118,7 +118,7 @@ impl Record for Meta {
     /// Version 1 had no lineage.
     fn migrate(version: u64, value: &[u8]) -> Option<Result<MetaV2, serde_cbor::Error>> {
         let of_version_1 = |MetaV1 { created_at }| MetaV2 { created_at, lineage: ByteArray::new(Lineage::default().0), restored: None };
-        (version == 1).then(|| older(value).map(of_version_1))
+        (version == 1).then(|| stored(value).map(of_version_1))
     }
 }
 

@@ -296,9 +296,8 @@ impl Registry {
             if policy.scopes.contains_key(&scope.name) {
                 return Err(already_exists(&*scope));
             }
-            rules::check_scope(&scope, &policy)?;
             policy.scopes.insert(scope.name.clone(), scope.clone());
-            rules::check_rule(self.rule.get(), &*scope, &rules::smallest_client(&[&scope.name], &policy)?, &policy)?;
+            rules::check_scope(self.rule.get(), &scope, &policy)?;
             Ok((Batch::of(write(&*scope)?, Effect::Policy(Arc::new(policy))), scope))
         })
     }
@@ -314,9 +313,8 @@ impl Registry {
             if policy.roles.contains_key(&role.name) {
                 return Err(already_exists(&*role));
             }
-            rules::known_scopes(&role.scope, &policy)?;
             policy.roles.insert(role.name.clone(), role.clone());
-            rules::check_rule(self.rule.get(), &*role, &rules::smallest_client(&role.scope.iter().collect::<Vec<_>>(), &policy)?, &policy)?;
+            rules::check_role(self.rule.get(), &role, &policy)?;
             Ok((Batch::of(write(&*role)?, Effect::Policy(Arc::new(policy))), role))
         })
     }

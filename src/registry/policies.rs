@@ -41,7 +41,7 @@ impl Registry {
             let server = Arc::new(server);
             policy.resource_servers.insert(id.clone(), server.clone());
             for scope in policy.scopes.values().filter(|scope| scope.resource_server == *id) {
-                rules::check_scope(scope, &policy)?;
+                rules::check_permissions(scope, &policy)?;
             }
             check_clients(self.rule.get(), staged, &policy, &*server)?;
             Ok((Batch::of(write(&*server)?, Effect::Policy(Arc::new(policy))), server))
@@ -60,9 +60,8 @@ impl Registry {
             change(&mut scope);
             keeps_name(&scope, name.as_str())?;
             let scope = Arc::new(scope);
-            rules::check_scope(&scope, &policy)?;
             policy.scopes.insert(name.clone(), scope.clone());
-            rules::check_rule(self.rule.get(), &*scope, &rules::smallest_client(&[name], &policy)?, &policy)?;
+            rules::check_scope(self.rule.get(), &scope, &policy)?;
             check_clients(self.rule.get(), staged, &policy, &*scope)?;
             Ok((Batch::of(write(&*scope)?, Effect::Policy(Arc::new(policy))), scope))
         })
@@ -80,9 +79,8 @@ impl Registry {
             change(&mut role);
             keeps_name(&role, name.as_str())?;
             let role = Arc::new(role);
-            rules::known_scopes(&role.scope, &policy)?;
             policy.roles.insert(name.clone(), role.clone());
-            rules::check_rule(self.rule.get(), &*role, &rules::smallest_client(&role.scope.iter().collect::<Vec<_>>(), &policy)?, &policy)?;
+            rules::check_role(self.rule.get(), &role, &policy)?;
             check_clients(self.rule.get(), staged, &policy, &*role)?;
             Ok((Batch::of(write(&*role)?, Effect::Policy(Arc::new(policy))), role))
         })

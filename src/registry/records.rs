@@ -114,16 +114,16 @@ pub(super) fn decode<R: Record>(path: &Path, key: &[u8], value: &[u8]) -> Result
     if version > R::VERSION {
         return Err(RegistryError::NewerVersion { path: path.to_owned(), tree, key, version, known: R::VERSION });
     }
-    let stored = match version == R::VERSION {
-        true => from_cbor::<(u64, R::Stored)>(value).map(|(_, stored)| stored),
+    let read = match version == R::VERSION {
+        true => stored(value),
         false => R::migrate(version, value).ok_or_else(|| malformed(format!("version {version}")))?,
     };
-    let stored = stored.map_err(|error| malformed(error.to_string()))?;
-    R::from_stored(&key, stored).ok_or_else(|| malformed("its name or a value is not valid".to_owned()))
+    let read = read.map_err(|error| malformed(error.to_string()))?;
+    R::from_stored(&key, read).ok_or_else(|| malformed("its name or a value is not valid".to_owned()))
 }
 
-/// What is after the version, of a form before the one that is written.
-pub(super) fn older<T: DeserializeOwned>(value: &[u8]) -> Result<T, serde_cbor::Error> {
+/// What is after the version.
+pub(super) fn stored<T: DeserializeOwned>(value: &[u8]) -> Result<T, serde_cbor::Error> {
     from_cbor::<(u64, T)>(value).map(|(_, stored)| stored)
 }
 

@@ -70,8 +70,7 @@ impl Staging {
             Origin::FallBack => "damaged",
         };
         let stamp: String = now().to_string().chars().filter(char::is_ascii_alphanumeric).collect();
-        let names = (1_u32..).map(|number| if number == 1 { format!("{kind}-{stamp}") } else { format!("{kind}-{stamp}-{number}") });
-        let set_aside = names.into_iter().find(|name| !exists(&state.join(name))).unwrap_or_default();
+        let set_aside = free_name(state, &format!("{kind}-{stamp}"));
         Ok(Self { state: state.to_owned(), directory, set_aside, _locks: locks })
     }
 
@@ -222,9 +221,7 @@ fn roll_forward(state: &Path, journal: &Journal, step: &mut dyn FnMut() -> io::R
                 let made = step().and_then(|()| DirBuilder::new().mode(0o700).create(&aside)).and_then(|()| directory::sync(state));
                 made.map_err(RegistryError::io("create", &aside))?;
             }
-            let names = (1_u32..).map(|number| if number == 1 { aside.join(part) } else { aside.join(format!("{part}-{number}")) });
-            let old = names.into_iter().find(|name| !exists(name)).unwrap_or_else(|| aside.join(part));
-            moved(&place, &old, step)?;
+            moved(&place, &aside.join(free_name(&aside, part)), step)?;
         }
         moved(&new, &place, step)?;
     }
@@ -233,6 +230,12 @@ fn roll_forward(state: &Path, journal: &Journal, step: &mut dyn FnMut() -> io::R
     directory::remove_file(&path)?;
     directory::sync(state).map_err(RegistryError::io("write", state))?;
     remove(&staging)
+}
+
+/// That name, with a number if there is something of that name.
+fn free_name(directory: &Path, name: &str) -> String {
+    let numbered = (2_u32..).map(|number| format!("{name}-{number}"));
+    std::iter::once(name.to_owned()).chain(numbered).find(|name| !exists(&directory.join(name))).unwrap_or_default()
 }
 
 /// Whether there is something of that name, be it a dangling link.

@@ -57,7 +57,7 @@ pub(super) fn check_resource_server(server: &ResourceServer) -> Result<(), Regis
 }
 
 /// Checks that the dialect of the resource server can say what a scope opens.
-pub(super) fn check_scope(scope: &Scope, policy: &Policy) -> Result<(), RegistryError> {
+pub(super) fn check_permissions(scope: &Scope, policy: &Policy) -> Result<(), RegistryError> {
     let server = policy.resource_servers.get(&scope.resource_server);
     let server = server.ok_or_else(|| not_found::<ResourceServer>(scope.resource_server.as_str()))?;
     for permission in &scope.permissions {
@@ -68,6 +68,18 @@ pub(super) fn check_scope(scope: &Scope, policy: &Policy) -> Result<(), Registry
         })?;
     }
     Ok(())
+}
+
+/// Checks that a scope says what it can, and that it opens nothing too large for a token.
+pub(super) fn check_scope(rule: Option<&ClientRule>, scope: &Scope, policy: &Policy) -> Result<(), RegistryError> {
+    check_permissions(scope, policy)?;
+    check_rule(rule, scope, &smallest_client(&[&scope.name], policy)?, policy)
+}
+
+/// Checks that the scopes of a role are defined, and together open nothing too large for a token.
+pub(super) fn check_role(rule: Option<&ClientRule>, role: &Role, policy: &Policy) -> Result<(), RegistryError> {
+    known_scopes(&role.scope, policy)?;
+    check_rule(rule, role, &smallest_client(&role.scope.iter().collect::<Vec<_>>(), policy)?, policy)
 }
 
 /// Checks what `subject` is, or would give to `client`, against the rule that is not the registry's own.

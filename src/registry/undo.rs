@@ -142,8 +142,7 @@ fn read(file: &File, mut each: impl FnMut(Vec<Write>) -> io::Result<()>) -> io::
         digest.update(&bytes);
         let records: Vec<(String, ByteBuf, Option<ByteBuf>)> = serde_cbor::from_slice(&bytes).map_err(|_| damaged())?;
         let write = |(tree, key, value): (String, ByteBuf, Option<ByteBuf>)| {
-            let tree = Tree::ALL.iter().copied().find(|known| known.name() == tree)?;
-            Some(Write { tree, key: key.into_vec(), value: value.map(ByteBuf::into_vec) })
+            Some(Write { tree: Tree::of(&tree)?, key: key.into_vec(), value: value.map(ByteBuf::into_vec) })
         };
         each(records.into_iter().map(write).collect::<Option<_>>().ok_or_else(damaged)?)?;
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::super::enrolments::check_template;
 use super::super::error::RegistryError;
+use super::super::records::Record;
 use super::super::{ClientRule, records, rules};
 use super::{Draft, DraftFault, Kind};
 use crate::clients::Client;
@@ -81,32 +82,18 @@ impl Draft {
             }
         }
         for scope in new.scopes.values() {
-            let keeps = |policy: &Policy| {
-                rules::check_scope(scope, policy)?;
-                rules::check_rule(rule, &**scope, &rules::smallest_client(&[&scope.name], policy)?, policy)
-            };
-            let checked = keeps(new).and_then(|()| records::encode(&**scope).map(drop));
-            let is_old = old.scopes.get(&scope.name).is_some_and(|before| Arc::ptr_eq(before, scope));
-            if let Some(error) = checked.err().filter(|_| !is_old || keeps(old).is_ok()) {
+            if let Some(error) = broken(old.scopes.get(&scope.name), scope, (old, new), |policy| rules::check_scope(rule, scope, policy)) {
                 told(Kind::Scope, scope.name.as_str(), error);
             }
         }
         for role in new.roles.values() {
-            let keeps = |policy: &Policy| {
-                rules::known_scopes(&role.scope, policy)?;
-                let scopes: Vec<_> = role.scope.iter().collect();
-                rules::check_rule(rule, &**role, &rules::smallest_client(&scopes, policy)?, policy)
-            };
-            let checked = keeps(new).and_then(|()| records::encode(&**role).map(drop));
-            let is_old = old.roles.get(&role.name).is_some_and(|before| Arc::ptr_eq(before, role));
-            if let Some(error) = checked.err().filter(|_| !is_old || keeps(old).is_ok()) {
+            if let Some(error) = broken(old.roles.get(&role.name), role, (old, new), |policy| rules::check_role(rule, role, policy)) {
                 told(Kind::Role, role.name.as_str(), error);
             }
         }
         for template in self.next_templates.values() {
-            let checked = check_template(rule, template, new).and_then(|()| records::encode(&**template).map(drop));
-            let is_old = self.book.templates.get(&template.name).is_some_and(|before| Arc::ptr_eq(before, template));
-            if let Some(error) = checked.err().filter(|_| !is_old || check_template(rule, template, old).is_ok()) {
+            let before = self.book.templates.get(&template.name);
+            if let Some(error) = broken(before, template, (old, new), |policy| check_template(rule, template, policy)) {
                 told(Kind::Template, template.name.as_str(), error);
             }
         }
@@ -116,6 +103,18 @@ impl Draft {
             told(Kind::Template, enrolment.template.as_str(), error);
         }
     }
+}
+
+/// What a definition breaks with the new policy. One that stays as it is may break what it broke before.
+fn broken<R: Record>(
+    before: Option<&Arc<R>>,
+    after: &Arc<R>,
+    (old, new): (&Policy, &Policy),
+    check: impl Fn(&Policy) -> Result<(), RegistryError>,
+) -> Option<RegistryError> {
+    let checked = check(new).and_then(|()| records::encode(&**after).map(drop));
+    let is_old = before.is_some_and(|before| Arc::ptr_eq(before, after));
+    checked.err().filter(|_| !is_old || check(old).is_ok())
 }
 
 /// Checks a client against a policy, as each change of it does.

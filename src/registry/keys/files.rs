@@ -19,8 +19,6 @@ use crate::registry::directory;
 use crate::registry::error::RegistryError;
 
 const PLAIN: &str = "pem";
-/// The end of the name of a file that holds a key as it is.
-pub(super) const PLAIN_SUFFIX: &str = ".pem";
 const SEALED: &str = "sealed";
 /// Goes before the seconds in the text above the PEM block (RFC 7468 section 2 allows text there), where they survive copying.
 const CREATED_AT: &str = "created_at: ";
@@ -163,6 +161,11 @@ pub(super) fn names(directory: &Path) -> Result<Vec<PathBuf>, RegistryError> {
         }
     }
     Ok(found)
+}
+
+/// Whether a file holds a key as it is.
+pub(super) fn is_plain(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension == PLAIN)
 }
 
 fn is_sealed(path: &Path) -> bool {
