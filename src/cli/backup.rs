@@ -1,10 +1,8 @@
 //! `credgate backup`: registry and keys of one moment in one file.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, IsTerminal as _, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::Serialize;
@@ -12,15 +10,13 @@ use serde::Serialize;
 use super::connect::Gateway;
 use super::error::unexpected;
 use super::output::Output;
+use super::progress::Progress;
 use super::table::fields;
-use super::{CliError, Exit};
+use super::{CliError, Exit, new_file};
 use crate::admin::{Answer, BackupAnswer, BackupCommand, BackupPurpose, Command};
 use crate::age::{Encryptor, Recipient, encrypt, recipients};
 use crate::clock::UnixTime;
 use crate::registry::{Backup, PlainKeys};
-
-/// How long nothing is told of what goes on.
-const SILENCE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -66,7 +62,7 @@ pub(super) fn run(args: Args, gateway: &mut Gateway, output: &Output) -> Result<
         (false, true) => PlainKeys::Include,
         (false, false) => PlainKeys::Refuse,
     };
-    let (made, bytes) = new_file(&args.file, |file| write(file, &keys, plain, gateway))?;
+    let (made, bytes) = create(&args.file, |file| write(file, &keys, plain, gateway))?;
     let manifest = made.ok_or_else(|| CliError::new(Exit::Software, "unexpected_answer", "the gateway sent a backup that is none"))?;
     let made = Made {
         file: &args.file,
@@ -123,7 +119,8 @@ pub(super) fn fetch(
     keys: Option<PlainKeys>,
     mut take: impl FnMut(&[u8]) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
-    let started = Instant::now();
+    let progress = Progress::new(true);
+    progress.phase("making the backup", 0);
     let (id, size) = match gateway.execute(Command::Backup(BackupCommand::Begin { purpose, keys })) {
         Ok(Answer::Backup(BackupAnswer::Begun { id, size })) => (id, size),
         Ok(other) => return Err(unexpected(&other)),
@@ -134,8 +131,8 @@ pub(super) fn fetch(
         }
         Err(error) => return Err(error),
     };
+    progress.phase("receiving", size);
     let mut offset = 0_usize;
-    let mut shown = false;
     while offset < size {
         let part = match gateway.execute(Command::Backup(BackupCommand::Read { id, offset }))? {
             Answer::Backup(BackupAnswer::Part(part)) if !part.bytes().is_empty() => part,
@@ -143,42 +140,30 @@ pub(super) fn fetch(
         };
         take(part.bytes())?;
         offset = offset.saturating_add(part.bytes().len());
-        if started.elapsed() > SILENCE && io::stderr().is_terminal() {
-            shown = true;
-            let percent = offset.saturating_mul(100).checked_div(size).unwrap_or(100);
-            let _ = write!(io::stderr(), "\r{percent} % of {size} bytes");
-        }
-    }
-    if shown {
-        let _ = writeln!(io::stderr());
+        progress.set(offset);
     }
     Ok(())
 }
 
 /// Makes a new file of mode 0600, whole or not at all and on the disk; what `write` returns, and its bytes.
-fn new_file<T>(path: &Path, write: impl FnOnce(&mut File) -> Result<T, CliError>) -> Result<(T, u64), CliError> {
-    let cannot = |error: &io::Error, help: &str| {
-        let told =
-            CliError::new(Exit::CannotCreate, "cannot_create", format!("the backup {} cannot be created", path.display())).because(error);
-        if error.kind() == io::ErrorKind::AlreadyExists { told.with_help(help) } else { told }
-    };
-    let spared = "no file is overwritten: name a new one, or remove the old one first";
+fn create<T>(path: &Path, write: impl FnOnce(&mut File) -> Result<T, CliError>) -> Result<(T, u64), CliError> {
+    let cannot =
+        |error: &io::Error, help: &str| new_file::cannot_create(&format!("the backup {} cannot be created", path.display()), error, help);
     if fs::symlink_metadata(path).is_ok() {
-        return Err(cannot(&io::ErrorKind::AlreadyExists.into(), spared));
+        return Err(cannot(&io::ErrorKind::AlreadyExists.into(), new_file::SPARED));
     }
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".tmp");
     let temporary = PathBuf::from(temporary);
     let left = format!("{} is left of a backup that was broken off: remove it", temporary.display());
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map_err(|error| cannot(&error, &left))?;
+    let mut file = new_file::open(&temporary).map_err(|error| cannot(&error, &left))?;
     let outcome = write(&mut file).and_then(|value| {
         let failed =
             |error: io::Error| CliError::new(Exit::Io, "io", format!("the backup {} cannot be written", path.display())).because(&error);
         file.sync_all().map_err(failed)?;
         let bytes = file.metadata().map_err(failed)?.len();
-        place(&temporary, path).map_err(|error| cannot(&error, spared))?;
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(parent).and_then(|directory| directory.sync_all()).map_err(failed)?;
+        place(&temporary, path).map_err(|error| cannot(&error, new_file::SPARED))?;
+        new_file::sync_directory(path).map_err(failed)?;
         Ok((value, bytes))
     });
     outcome.inspect_err(|_| drop(fs::remove_file(&temporary)))

@@ -3,9 +3,8 @@
 mod list;
 mod several;
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
@@ -19,7 +18,7 @@ use super::output::Output;
 use super::rotate::Rotate;
 use super::table::fields;
 use super::times::Past;
-use super::{CliError, Exit};
+use super::{CliError, Exit, new_file};
 use crate::admin::{self, Answer, ClientChanges, ClientDocument, ClientField, IssuedSecret, NewClient};
 use crate::clients::{Initiator, Retire, Status};
 use crate::clock::UnixTime;
@@ -308,13 +307,8 @@ pub(super) struct SecretFile {
 
 impl SecretFile {
     pub(super) fn create(path: &Path) -> Result<Self, CliError> {
-        let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        let file = created.map_err(|error| {
-            let told = CliError::new(Exit::CannotCreate, "cannot_create", format!("the secret file {} cannot be created", path.display()));
-            let exists = error.kind() == io::ErrorKind::AlreadyExists;
-            let told = told.because(&error);
-            if exists { told.with_help("no file is overwritten with a secret: name a new one, or remove the old one first") } else { told }
-        })?;
+        let spared = "no file is overwritten with a secret: name a new one, or remove the old one first";
+        let file = new_file::create("the secret file", path, spared)?;
         Ok(Self { file, path: path.to_path_buf(), kept: false })
     }
 

@@ -1,14 +1,14 @@
 //! Where generated secrets go: to one file, or to one for each client; never to a terminal. They are on the disk before anybody is registered by
 //! them, and gone again if nobody is.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use crate::cli::{CliError, Exit};
+use crate::cli::{CliError, Exit, new_file};
 use crate::clients::{ClientSecret, SecretDigest};
 use crate::clock::UnixTime;
 use crate::oauth::{ClientId, Secret};
@@ -37,7 +37,7 @@ impl SecretsArgs {
         let buffer = Zeroizing::new(Vec::with_capacity(BUFFER));
         match (&self.secrets_file, &self.secrets_directory) {
             (Some(path), _) => {
-                let file = new_file(path).map_err(|error| cannot_create(path, &error))?;
+                let file = new_file::open(path).map_err(|error| cannot_create(path, &error))?;
                 let is_csv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
                 let mut kept = Kept { place: Place::File { file, path: path.clone(), is_csv }, buffer, is_wanted: false };
                 if is_csv {
@@ -75,15 +75,9 @@ fn prepare(path: &Path) -> Result<bool, CliError> {
     Ok(false)
 }
 
-fn new_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
-}
-
 fn cannot_create(path: &Path, error: &io::Error) -> CliError {
-    let told = CliError::new(Exit::CannotCreate, "cannot_create", format!("{} cannot be created; nothing was changed", path.display()));
-    let exists = error.kind() == ErrorKind::AlreadyExists;
-    let told = told.because(error);
-    if exists { told.with_help("no file is overwritten with secrets: name a new one, or remove the old one first") } else { told }
+    let spared = "no file is overwritten with secrets: name a new one, or remove the old one first";
+    new_file::cannot_create(&format!("{} cannot be created; nothing was changed", path.display()), error, spared)
 }
 
 /// Secrets on their way to the disk. They are removed again unless they are wanted.
@@ -145,11 +139,13 @@ impl Kept {
     pub(super) fn sync(&mut self) -> Result<(), CliError> {
         self.flush()?;
         match &self.place {
-            Place::File { file, path, .. } => file.sync_all().and_then(|()| sync_parent(path)).map_err(|error| unwritten(path, &error)),
+            Place::File { file, path, .. } => {
+                file.sync_all().and_then(|()| new_file::sync_directory(path)).map_err(|error| unwritten(path, &error))
+            }
             // One by one would take a moment for each.
             Place::Directory { path, .. } => File::open(path)
                 .and_then(|directory| Ok(rustix::fs::syncfs(directory)?))
-                .and_then(|()| sync_parent(path))
+                .and_then(|()| new_file::sync_directory(path))
                 .map_err(|error| unwritten(path, &error)),
         }
     }
@@ -182,13 +178,8 @@ fn secret_path(directory: &Path, client_id: &ClientId) -> PathBuf {
 }
 
 fn write_secret(path: &Path, secret: &Secret) -> io::Result<()> {
-    let mut file = new_file(path)?;
+    let mut file = new_file::open(path)?;
     file.write_all(secret.expose()).inspect_err(|_| drop(fs::remove_file(path)))
-}
-
-fn sync_parent(path: &Path) -> io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(parent.unwrap_or(Path::new("."))).and_then(|directory| directory.sync_all())
 }
 
 fn unwritten(path: &Path, error: &io::Error) -> CliError {

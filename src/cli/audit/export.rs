@@ -1,15 +1,13 @@
 //! `credgate audit export`: a line that says where the trail begins and ends, and a line for each entry.
 
-use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::super::connect::Gateway;
 use super::super::output::Output;
-use super::super::{CliError, Exit};
+use super::super::{CliError, Exit, new_file};
 use super::walk::Walk;
 use crate::audit::Anchor;
 
@@ -37,13 +35,7 @@ pub(super) fn run(file: Option<&Path>, gateway: &mut Gateway, output: &Output) -
             outcome => outcome.map_err(|failed| failed.into_error("standard output")),
         };
     };
-    let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    let file = created.map_err(|error| {
-        let told = CliError::new(Exit::CannotCreate, "cannot_create", format!("the file {} cannot be created", path.display()));
-        let exists = error.kind() == io::ErrorKind::AlreadyExists;
-        let told = told.because(&error);
-        if exists { told.with_help("no file is overwritten: name a new one, or remove the old one first") } else { told }
-    })?;
+    let file = new_file::create("the file", path, new_file::SPARED)?;
     let mut writer = BufWriter::new(file);
     let written = write(walk, &head, gateway, &mut writer).and_then(|()| Ok(writer.get_ref().sync_all()?));
     if let Err(failed) = written {
