@@ -1,5 +1,7 @@
 //! On whose behalf a command is executed, and who may have that.
 
+/// The file of users.
+const USERS: &str = "/etc/passwd";
 /// The file of groups.
 const GROUPS: &str = "/etc/group";
 
@@ -35,12 +37,7 @@ impl Caller {
 /// The name of a user, as the file of users has it.
 #[must_use]
 pub fn user_name(uid: u32) -> Option<String> {
-    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let id = uid.to_string();
-    users.lines().map(|line| line.split(':').collect::<Vec<_>>()).find_map(|fields| match fields.as_slice() {
-        [name, _, found, ..] if *found == id => Some((*name).to_owned()),
-        _ => None,
-    })
+    name_in(USERS, uid)
 }
 
 /// The id of a group: by its name in the file of groups, or a number as it is.
@@ -64,9 +61,13 @@ pub fn group_id_among(groups: &str, name: &str) -> Option<u32> {
 /// The name of a group, as the file of groups has it.
 #[must_use]
 pub fn group_name(gid: u32) -> Option<String> {
-    let groups = std::fs::read_to_string(GROUPS).unwrap_or_default();
-    let id = gid.to_string();
-    groups.lines().find_map(|line| {
+    name_in(GROUPS, gid)
+}
+
+/// The name that goes with an id in a file whose lines have both in the same places.
+fn name_in(file: &str, id: u32) -> Option<String> {
+    let (text, id) = (std::fs::read_to_string(file).unwrap_or_default(), id.to_string());
+    text.lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;
         (fields.nth(1)? == id).then(|| name.to_owned())

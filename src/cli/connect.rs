@@ -12,8 +12,8 @@ use crate::admin::{
 };
 use crate::audit::AuditLog;
 use crate::config::{Config, ConfigError};
-use crate::daemon::{audit_limits, audit_signer, key_options};
-use crate::registry::{AuditHooks, KeyStore, Registry, RegistryError, RegistryOptions, finish_restore};
+use crate::daemon::{audit_limits, audit_signer, key_options, registry_options};
+use crate::registry::{AuditHooks, KeyStore, Registry, RegistryError, finish_restore};
 
 /// Where the configuration is if nobody says otherwise.
 const DEFAULT_CONFIG: &str = "/etc/credgate/credgate.toml";
@@ -139,8 +139,7 @@ fn open(config: &Config, socket: &Path) -> Result<Administrator, CliError> {
         return Err(CliError::new(Exit::NoInput, "no_registry", what)
             .with_help("make one with `credgate init`, or name the gateway's configuration with --config"));
     }
-    let options = RegistryOptions { directory, cache_capacity: config.file.registry.cache_capacity };
-    let registry = Registry::open(&options).map_err(|error| match error {
+    let registry = Registry::open(&registry_options(config)).map_err(|error| match error {
         RegistryError::Locked { .. } => {
             let what = format!("no gateway listens on {}, but another process has the registry open", socket.display());
             CliError::new(Exit::Temporary, "registry_locked", what).because(&error).with_help(
@@ -246,8 +245,7 @@ pub(super) mod tests {
         let mut gateway = gateway(directory.path());
         let config = load_config(&gateway.global).unwrap();
         crate::cli::init::tests::init(&config);
-        let options = RegistryOptions { directory: config.registry_directory(), cache_capacity: config.file.registry.cache_capacity };
-        let _held = Registry::open(&options).unwrap();
+        let _held = Registry::open(&registry_options(&config)).unwrap();
         let error = gateway.execute(Command::KeyList).unwrap_err();
         assert_eq!((error.exit(), error.code()), (Exit::Temporary, "registry_locked"));
     }

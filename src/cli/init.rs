@@ -12,8 +12,8 @@ use super::output::Output;
 use super::{CliError, Exit};
 use crate::clock::UnixTime;
 use crate::config::Config;
-use crate::daemon::{built_at, key_options};
-use crate::registry::{KeyStore, Registry, RegistryOptions, finish_restore};
+use crate::daemon::{built_at, key_options, registry_options};
+use crate::registry::{KeyStore, Registry, finish_restore};
 use crate::tls::create_pki;
 
 #[derive(Debug, clap::Args)]
@@ -62,8 +62,7 @@ fn make(names: Vec<String>, config: &Config) -> Result<Made, CliError> {
     let registry = config.registry_directory();
     let is_new = std::fs::symlink_metadata(&registry).is_err();
     if is_new {
-        let options = RegistryOptions { directory: registry.clone(), cache_capacity: config.file.registry.cache_capacity };
-        drop(Registry::open(&options)?);
+        drop(Registry::open(&registry_options(config))?);
     }
     let mut made = Made { state_directory, registry, signing_key, ca_certificate: None, certificate: None, names: Vec::new(), is_new };
     let own_certificate = config.broker_certificate().starts_with(config.tls_directory());

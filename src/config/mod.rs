@@ -27,6 +27,7 @@ pub use file::{
     LogSection, RegistrySection, SnapshotsSection, TokenSection,
 };
 pub use http::{HttpAddress, HttpSection};
+pub(crate) use layers::nearest;
 pub use private_file::{PrivateFileError, read_private};
 pub use url::BrokerAddress;
 

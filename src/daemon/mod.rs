@@ -52,6 +52,7 @@ use timekeeping::HostClock;
 
 pub use audit::{audit_limits, audit_signer};
 pub use keys::key_options;
+pub use snapshots::registry_options;
 pub use vitals::{Vitals, built_at};
 
 /// Why the daemon did not start.

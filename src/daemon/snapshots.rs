@@ -18,10 +18,15 @@ fn snapshots(config: &Config) -> Snapshots {
     Snapshots { directory: config.snapshots_directory(), keep }
 }
 
+/// Where the configuration says that the registry is.
+#[must_use]
+pub fn registry_options(config: &Config) -> RegistryOptions {
+    RegistryOptions { directory: config.registry_directory(), cache_capacity: config.file.registry.cache_capacity }
+}
+
 /// Opens the registry, or goes back to a snapshot if its files are damaged, which nobody should overlook.
 pub(super) fn open_registry(config: &Config) -> Result<Arc<Registry>, RegistryError> {
-    let options = RegistryOptions { directory: config.registry_directory(), cache_capacity: config.file.registry.cache_capacity };
-    let (registry, fell_back) = snapshots(config).open(&options)?;
+    let (registry, fell_back) = snapshots(config).open(&registry_options(config))?;
     if let Some(FellBack { cause, snapshot, as_of, set_aside }) = fell_back {
         error!(
             code = cause.code(),

@@ -37,7 +37,7 @@ pub(super) fn set_status(ids: Vec<ClientId>, status: Status, gateway: &mut Gatew
 
 pub(super) fn remove(ids: Vec<ClientId>, yes: bool, gateway: &mut Gateway, output: &Output) -> Result<(), CliError> {
     if !yes {
-        let found = each(ids.clone(), gateway, |client_id| Command::ClientShow { client_id }, client)?;
+        let found = show(&once(ids.clone()), gateway)?;
         confirm(&format!("remove {} for good", told(&found)), &consequence(&found))?;
     }
     let line = |client: &ClientDocument| format!("client {} was removed; every token it got is void", client.client_id);
@@ -76,19 +76,28 @@ fn client(answer: Answer) -> Result<Box<ClientDocument>, CliError> {
     }
 }
 
+/// Each of them once.
+fn once(mut ids: Vec<ClientId>) -> Vec<ClientId> {
+    let mut seen = std::collections::BTreeSet::new();
+    ids.retain(|id| seen.insert(id.clone()));
+    ids
+}
+
+/// The clients, all of which there must be.
+fn show(ids: &[ClientId], gateway: &mut Gateway) -> Result<Vec<ClientDocument>, CliError> {
+    ids.iter().map(|id| gateway.execute(Command::ClientShow { client_id: id.clone() }).and_then(client).map(|client| *client)).collect()
+}
+
 /// Has a command executed on each client, in the order they are named. One that there is not keeps it from beginning.
 fn each<T>(
-    mut ids: Vec<ClientId>,
+    ids: Vec<ClientId>,
     gateway: &mut Gateway,
     command: impl Fn(ClientId) -> Command,
     take: impl Fn(Answer) -> Result<T, CliError>,
 ) -> Result<Vec<T>, CliError> {
-    let mut seen = std::collections::BTreeSet::new();
-    ids.retain(|id| seen.insert(id.clone()));
+    let ids = once(ids);
     if let [_, _, ..] = ids.as_slice() {
-        for client_id in ids.iter().cloned() {
-            gateway.execute(Command::ClientShow { client_id })?;
-        }
+        show(&ids, gateway)?;
     }
     let mut taken = Vec::new();
     for (index, id) in ids.iter().enumerate() {
@@ -123,7 +132,7 @@ fn print<T: Serialize>(
     }
 }
 
-fn told(clients: &[Box<ClientDocument>]) -> String {
+fn told(clients: &[ClientDocument]) -> String {
     let names: Vec<String> = clients.iter().take(NAMED).map(|client| named(&client.client_id, &client.client_name)).collect();
     let more = clients.len().saturating_sub(NAMED);
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
@@ -133,7 +142,7 @@ fn told(clients: &[Box<ClientDocument>]) -> String {
     }
 }
 
-fn consequence(clients: &[Box<ClientDocument>]) -> String {
+fn consequence(clients: &[ClientDocument]) -> String {
     let secrets: usize = clients.iter().map(|client| client.secrets.len()).sum();
     let keys: usize = clients.iter().map(|client| client.keys.len()).sum();
     let parts: Vec<String> = [(secrets, "secret"), (keys, "key")]
@@ -158,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_question_names_what_goes() {
-        let one = || vec![Box::new(client())];
+        let one = || vec![client()];
         assert_eq!(told(&one()), "client dev1 (Pump)");
         assert_eq!(consequence(&one()), "its 1 secret (last used 1970-01-01T00:50:00Z) serve no more, and every token it has is void");
         let many: Vec<_> = (0..12).flat_map(|_| one()).collect();

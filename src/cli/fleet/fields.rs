@@ -9,9 +9,8 @@ use serde_json::{Map, Number, Value};
 use super::Source;
 use crate::clients::{AttributeName, AttributeValue, Attributes};
 use crate::clock::UnixTime;
+use crate::config::nearest;
 
-/// Likeness (Jaro-Winkler, 0 to 1) from which a name is offered for an unknown one.
-const NEAR: f64 = 0.8;
 /// Tables and lists within one another.
 pub(super) const MAX_DEPTH: usize = 8;
 
@@ -288,13 +287,8 @@ impl<'s, 'a> Fields<'s, 'a> {
 pub(super) fn unknown(what: &str, name: &str, known: &[&str]) -> String {
     // A name can be anything; a terminal is shown its beginning.
     let shown: String = name.chars().take(64).flat_map(char::escape_debug).collect();
-    let nearest = known
-        .iter()
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
-        .filter(|(likeness, _)| *likeness >= NEAR)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b));
-    match nearest {
-        Some((_, near)) => format!("unknown {what} `{shown}`; did you mean `{near}`?"),
+    match nearest(name, known.iter().copied()) {
+        Some(near) => format!("unknown {what} `{shown}`; did you mean `{near}`?"),
         None => format!("unknown {what} `{shown}`; valid here: {}", known.join(", ")),
     }
 }

@@ -1,7 +1,7 @@
 //! What is seen, as values: two looks at the gateway make a view of what happened in between.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::admin::Metrics;
@@ -176,10 +176,10 @@ impl Between<'_> {
     }
 
     fn reasons(&self) -> Vec<(String, Pace)> {
-        let names: BTreeMap<&String, ()> = self.now.links.iter().flat_map(|link| link.refusals.keys()).map(|name| (name, ())).collect();
+        let names: BTreeSet<&String> = self.now.links.iter().flat_map(|link| link.refusals.keys()).collect();
         let pace = |name: &String| self.sum(|link| link.refusals.get(name).copied().unwrap_or_default());
         let mut found: Vec<(String, Pace)> =
-            names.into_keys().map(|name| (name.clone(), pace(name))).filter(|(_, pace)| pace.total > 0).collect();
+            names.into_iter().map(|name| (name.clone(), pace(name))).filter(|(_, pace)| pace.total > 0).collect();
         // What happens now comes before what happened once.
         let order = |pace: &Pace| (Reverse(pace.rate.is_some_and(|rate| rate > 0.0)), Reverse(pace.total));
         found.sort_by_key(|(_, pace)| order(pace));
