@@ -26,13 +26,16 @@ pub mod audit;
 #[cfg(feature = "daemon")]
 #[allow(clippy::disallowed_methods, reason = "the shell owns the world")]
 pub mod admin;
-#[cfg(feature = "daemon")]
+#[cfg(feature = "commands")]
 #[allow(clippy::disallowed_methods, reason = "the shell owns the world")]
 pub mod age;
 #[cfg(feature = "daemon")]
 #[allow(clippy::disallowed_methods, reason = "the shell owns the world")]
+pub mod alone;
+#[cfg(feature = "commands")]
+#[allow(clippy::disallowed_methods, reason = "the shell owns the world")]
 pub mod check;
-#[cfg(feature = "daemon")]
+#[cfg(feature = "commands")]
 #[allow(clippy::disallowed_methods, reason = "the shell owns the world")]
 pub mod cli;
 #[cfg(feature = "daemon")]
@@ -41,9 +44,12 @@ pub mod config;
 #[cfg(feature = "daemon")]
 #[allow(clippy::disallowed_methods, reason = "the shell owns the world")]
 pub mod daemon;
-#[cfg(feature = "daemon")]
+#[cfg(feature = "commands")]
 #[allow(clippy::disallowed_methods, reason = "the shell owns the world")]
 pub mod device;
+#[cfg(feature = "daemon")]
+#[allow(clippy::disallowed_methods, reason = "the shell owns the world")]
+pub mod exit;
 #[cfg(feature = "daemon")]
 #[doc(hidden)]
 #[allow(clippy::disallowed_methods, reason = "the shell owns the world")]

@@ -15,8 +15,9 @@ inherit cargo cargo-update-recipe-crates systemd useradd
 
 # ring's C code is compiled by the cross compiler of the build. rustc must be 1.88 or newer.
 CARGO_BUILD_FLAGS += "--locked"
-# For a host with a broker of its own: PACKAGECONFIG = "".
-PACKAGECONFIG ??= "embedded-broker http"
+# For a host with a broker of its own: PACKAGECONFIG = "commands"; with none of them it is the gateway alone (docs/building.md).
+PACKAGECONFIG ??= "commands embedded-broker http"
+PACKAGECONFIG[commands] = ""
 PACKAGECONFIG[embedded-broker] = ""
 PACKAGECONFIG[http] = ""
 CARGO_BUILD_FLAGS += "--no-default-features --features daemon,${@','.join(d.getVar('PACKAGECONFIG').split()) or 'daemon'}"

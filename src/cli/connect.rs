@@ -15,12 +15,9 @@ use crate::config::{Config, ConfigError};
 use crate::daemon::{audit_limits, audit_signer, key_options, registry_options};
 use crate::registry::{AuditHooks, KeyStore, Registry, RegistryError, finish_restore};
 
-/// Where the configuration is if nobody says otherwise.
-const DEFAULT_CONFIG: &str = "/etc/credgate/credgate.toml";
-
 /// The file to read, if any.
 pub(super) fn config_file(global: &Global) -> Option<PathBuf> {
-    global.config.clone().or_else(|| Some(PathBuf::from(DEFAULT_CONFIG)).filter(|path| std::fs::symlink_metadata(path).is_ok()))
+    crate::config::config_file(global.config.as_deref())
 }
 
 /// Loads the configuration.
@@ -30,8 +27,7 @@ pub(super) fn load_config(global: &Global) -> Result<Config, CliError> {
 
 /// The same, with every fault as it was found.
 pub(super) fn load(global: &Global) -> Result<Config, ConfigError> {
-    let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    Config::load(config_file(global).as_deref(), environment)
+    Config::of_process(global.config.as_deref())
 }
 
 /// The control socket. With one named, the configuration is not needed, and a broken one is no obstacle.

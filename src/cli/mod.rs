@@ -15,7 +15,6 @@ mod device_register;
 mod device_rotate;
 mod enrolment;
 mod error;
-mod exit;
 mod explain;
 mod export;
 mod fleet;
@@ -27,7 +26,6 @@ mod key;
 mod new_file;
 mod output;
 mod pages;
-mod process;
 mod progress;
 mod resource_server;
 mod restore;
@@ -49,18 +47,16 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-pub use error::CliError;
-pub use exit::Exit;
 pub use output::Format;
-pub use process::protect_memory;
 
 use crate::daemon::Vitals;
+use crate::exit::{CliError, Exit};
 use connect::Gateway;
 use output::Output;
 
 /// Credential gateway for IoT devices: OAuth 2.0 client credentials over MQTT, tokens checked offline
 #[derive(Debug, Parser)]
-#[command(name = "credgate", version, after_help = exit::help())]
+#[command(name = "credgate", version, after_help = exit_codes())]
 pub struct Args {
     #[command(flatten)]
     global: Global,
@@ -188,6 +184,24 @@ fn run(args: Args, vitals: Vitals) -> Result<Exit, CliError> {
     Ok(Exit::Ok)
 }
 
+/// The end of `--help`.
+fn exit_codes() -> String {
+    let half = Exit::ALL.len().div_ceil(2);
+    let (left, right) = Exit::ALL.split_at(half);
+    let mut text = "Exit codes:\n".to_owned();
+    for (index, exit) in left.iter().enumerate() {
+        let line = format!("  {:>3}  {:<37}", exit.code(), exit.meaning());
+        let beside = right.get(index).map(|exit| format!(" {:>3}  {}", exit.code(), exit.meaning())).unwrap_or_default();
+        text.push_str(format!("{line}{beside}").trim_end());
+        text.push('\n');
+    }
+    text.push_str(
+        "\nCommands on clients, resource servers, scopes, enrolments and keys, and apply, go to the running gateway through its control socket; if none runs \
+         they\nwork on its registry directly.",
+    );
+    text
+}
+
 /// Help and the version are answers; everything else is a usage error.
 fn usage(error: &clap::Error, format: Format) -> Exit {
     use clap::error::ErrorKind::{DisplayHelp, DisplayVersion};
@@ -222,6 +236,15 @@ mod tests {
     #[test]
     fn the_commands_are_well_formed() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn help_tells_every_exit_code() {
+        let help = exit_codes();
+        assert!(help.lines().all(|line| line.len() <= 150), "{help}");
+        for exit in Exit::ALL {
+            assert!(help.split_whitespace().any(|word| word == exit.code().to_string()), "{exit:?}");
+        }
     }
 
     #[test]

@@ -206,28 +206,17 @@ struct ErrorBody<'a> {
 /// Prints an error to stderr.
 pub(super) fn print_error(format: Format, error: &CliError) {
     let text = match format {
-        Format::Table => error_text(error),
+        Format::Table => error.report(),
         Format::Json => error_json(error),
     };
     // Nobody is left to be told if stderr is gone.
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
-fn error_text(error: &CliError) -> String {
-    let mut text = format!("credgate: error: {error}\n");
-    for cause in error.causes() {
-        text.push_str(&format!("  caused by: {cause}\n"));
-    }
-    if let Some(help) = error.help() {
-        text.push_str(&format!("help: {help}\n"));
-    }
-    text
-}
-
 fn error_json(error: &CliError) -> String {
     let (code, causes, help) = (error.code(), error.causes(), error.help());
     let document = ErrorDocument { error: ErrorBody { code, message: error.to_string(), causes, help, exit_code: error.exit().code() } };
-    serde_json::to_string(&document).map_or_else(|_| error_text(error), |json| format!("{json}\n"))
+    serde_json::to_string(&document).map_or_else(|_| error.report(), |json| format!("{json}\n"))
 }
 
 #[cfg(test)]
@@ -290,7 +279,7 @@ pub(super) mod tests {
 
     #[test]
     fn errors_tell_what_why_and_what_next() {
-        assert_eq!(error_text(&error()), "credgate: error: there is no client x\n  caused by: why\nhelp: look\n");
+        assert_eq!(error().report(), "credgate: error: there is no client x\n  caused by: why\nhelp: look\n");
         let json: serde_json::Value = serde_json::from_str(&error_json(&error())).unwrap();
         assert_eq!(
             json,

@@ -228,7 +228,8 @@ fn unknown_variable<'a>(name: &str, settings: impl Iterator<Item = &'a str>) -> 
 }
 
 /// The candidate that was probably meant, if one is like enough.
-pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // The common beginning of all variables says nothing of their likeness.
     let core = |text: &'a str| text.strip_prefix(PREFIX).unwrap_or(text);
     let wanted = name.strip_prefix(PREFIX).unwrap_or(name);

@@ -27,7 +27,7 @@ pub use file::{
     LogSection, RegistrySection, SnapshotsSection, TokenSection,
 };
 pub use http::{HttpAddress, HttpSection};
-pub(crate) use layers::nearest;
+pub use layers::nearest;
 pub use private_file::{PrivateFileError, read_private};
 pub use url::BrokerAddress;
 
@@ -42,7 +42,26 @@ pub struct Config {
     credentials_directory: Option<PathBuf>,
 }
 
+/// Where the configuration is if nobody says otherwise.
+const DEFAULT_FILE: &str = "/etc/credgate/credgate.toml";
+
+/// The file to read: `given`, else that of a package if there is one.
+#[must_use]
+pub fn config_file(given: Option<&Path>) -> Option<PathBuf> {
+    let default = || Some(PathBuf::from(DEFAULT_FILE)).filter(|path| std::fs::symlink_metadata(path).is_ok());
+    given.map(Path::to_path_buf).or_else(default)
+}
+
 impl Config {
+    /// Reads the configuration of this process: [`config_file`], and its environment.
+    ///
+    /// # Errors
+    /// As of [`Config::load`].
+    pub fn of_process(given: Option<&Path>) -> Result<Self, ConfigError> {
+        let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Self::load(config_file(given).as_deref(), environment)
+    }
+
     /// Reads the configuration file, if one is named, and then the `CREDGATE_` variables of `environment`, which win over it:
     /// `CREDGATE_TOKEN__LIFETIME=600` sets `token.lifetime` (two underscores between levels, one for a hyphen).
     /// Of the others only `CREDENTIALS_DIRECTORY` is looked at, which systemd sets.

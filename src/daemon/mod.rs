@@ -5,6 +5,7 @@ mod journal;
 mod keys;
 mod links;
 pub mod log;
+mod memory;
 mod rates;
 mod revocations;
 mod selftest;
@@ -52,6 +53,7 @@ use timekeeping::HostClock;
 
 pub use audit::{audit_limits, audit_signer};
 pub use keys::key_options;
+pub use memory::protect_memory;
 pub use snapshots::registry_options;
 pub use vitals::{Vitals, built_at};
 

@@ -9,7 +9,8 @@ use std::process::Command as Process;
 
 use clap::{Arg, ArgAction, Command, CommandFactory as _};
 use clap_complete::{Shell, generate};
-use credgate::cli::{Args, Exit};
+use credgate::cli::Args;
+use credgate::exit::Exit;
 
 use crate::site::CREDGATE;
 

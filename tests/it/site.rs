@@ -2,6 +2,7 @@
 //!
 //! When a site ends, everything its programs printed is searched for every secret and token it knew.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -18,6 +19,11 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program under test.
 pub const CREDGATE: &str = env!("CARGO_BIN_EXE_credgate");
+
+/// The program that is the gateway of most tests: another one, such as the gateway alone, if the environment names it.
+fn gateway() -> OsString {
+    std::env::var_os("GATEWAY_UNDER_TEST").unwrap_or_else(|| CREDGATE.into())
+}
 
 pub enum Broker {
     /// The gateway's own, on a port that is known once it runs.
@@ -122,7 +128,7 @@ impl Site {
     /// Starts the daemon and waits until it serves.
     pub fn start(&self) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path("daemon.log")).unwrap();
-        let child = Command::new(CREDGATE)
+        let child = Command::new(gateway())
             .arg("serve")
             .arg("--config")
             .arg(self.config())

@@ -1,4 +1,8 @@
-//! Exit codes, all of them, after sysexits.h.
+//! What the process ends with: exit codes, all of them, after sysexits.h, and the errors that lead to them.
+
+mod error;
+
+pub use error::CliError;
 
 use std::process::ExitCode;
 
@@ -41,24 +45,6 @@ pub enum Exit {
     Config = 78,
     /// Ended by Ctrl-C.
     Interrupted = 130,
-}
-
-/// The end of `--help`.
-pub(super) fn help() -> String {
-    let half = Exit::ALL.len().div_ceil(2);
-    let (left, right) = Exit::ALL.split_at(half);
-    let mut text = "Exit codes:\n".to_owned();
-    for (index, exit) in left.iter().enumerate() {
-        let line = format!("  {:>3}  {:<37}", exit.code(), exit.meaning());
-        let beside = right.get(index).map(|exit| format!(" {:>3}  {}", exit.code(), exit.meaning())).unwrap_or_default();
-        text.push_str(format!("{line}{beside}").trim_end());
-        text.push('\n');
-    }
-    text.push_str(
-        "\nCommands on clients, resource servers, scopes, enrolments and keys, and apply, go to the running gateway through its control socket; if none runs \
-         they\nwork on its registry directly.",
-    );
-    text
 }
 
 impl Exit {
@@ -151,14 +137,5 @@ mod tests {
     #[test]
     fn codes_are_those_of_sysexits() {
         assert_eq!(Exit::ALL.map(Exit::code), [0, 1, 2, 3, 4, 5, 64, 65, 66, 69, 70, 73, 74, 75, 77, 78, 130]);
-    }
-
-    #[test]
-    fn help_tells_every_code() {
-        let help = help();
-        assert!(help.lines().all(|line| line.len() <= 150), "{help}");
-        for exit in Exit::ALL {
-            assert!(help.split_whitespace().any(|word| word == exit.code().to_string()), "{exit:?}");
-        }
     }
 }
