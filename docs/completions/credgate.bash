@@ -55,6 +55,9 @@ _credgate() {
             credgate,key)
                 cmd="credgate__subcmd__key"
                 ;;
+            credgate,reload)
+                cmd="credgate__subcmd__reload"
+                ;;
             credgate,resource-server)
                 cmd="credgate__subcmd__resource__subcmd__server"
                 ;;
@@ -260,7 +263,7 @@ _credgate() {
 
     case "${cmd}" in
         credgate)
-            opts="-h -V --output --config --control-socket --help --version serve init demo device config client resource-server scope role enrolment apply key token explain audit export backup restore check status top"
+            opts="-h -V --output --config --control-socket --help --version serve init demo device config client resource-server scope role enrolment apply key token explain audit export backup restore check reload status top"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2316,6 +2319,32 @@ _credgate() {
         credgate__subcmd__key__subcmd__show)
             opts="-h --output --config --control-socket --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --control-socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        credgate__subcmd__reload)
+            opts="-h --output --config --control-socket --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

@@ -49,6 +49,7 @@ complete -c credgate -n "__fish_credgate_needs_command" -f -a "export" -d 'Expor
 complete -c credgate -n "__fish_credgate_needs_command" -f -a "backup" -d 'Make a backup of registry and keys, also while the gateway runs'
 complete -c credgate -n "__fish_credgate_needs_command" -f -a "restore" -d 'Put a backup in place while the gateway does not run; everything in it is verified before anything is touched'
 complete -c credgate -n "__fish_credgate_needs_command" -f -a "check" -d 'Examine the installation and say what to do; exit code 1 for warnings, 2 for errors'
+complete -c credgate -n "__fish_credgate_needs_command" -f -a "reload" -d 'Have the gateway read its configuration, certificates and passwords anew; nothing changes if anything is wrong with them'
 complete -c credgate -n "__fish_credgate_needs_command" -f -a "status" -d 'Tell what the gateway does; exit code 3 if it does not run'
 complete -c credgate -n "__fish_credgate_needs_command" -f -a "top" -d 'Watch the gateway on this terminal: requests, refusals, latencies, clients; q ends it'
 complete -c credgate -n "__fish_credgate_using_subcommand serve" -l output -d 'What to print: tables for people, JSON for programs' -r -f -a "table\t'For people'
@@ -735,6 +736,11 @@ complete -c credgate -n "__fish_credgate_using_subcommand check" -l config -d 'C
 complete -c credgate -n "__fish_credgate_using_subcommand check" -l control-socket -d 'Control socket of the gateway [default: as configured]' -r -F
 complete -c credgate -n "__fish_credgate_using_subcommand check" -l list -d 'List the checks instead'
 complete -c credgate -n "__fish_credgate_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c credgate -n "__fish_credgate_using_subcommand reload" -l output -d 'What to print: tables for people, JSON for programs' -r -f -a "table\t'For people'
+json\t'For programs'"
+complete -c credgate -n "__fish_credgate_using_subcommand reload" -l config -d 'Configuration file [default: /etc/credgate/credgate.toml if it exists]' -r -F
+complete -c credgate -n "__fish_credgate_using_subcommand reload" -l control-socket -d 'Control socket of the gateway [default: as configured]' -r -F
+complete -c credgate -n "__fish_credgate_using_subcommand reload" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c credgate -n "__fish_credgate_using_subcommand status" -l output -d 'What to print: tables for people, JSON for programs' -r -f -a "table\t'For people'
 json\t'For programs'"
 complete -c credgate -n "__fish_credgate_using_subcommand status" -l config -d 'Configuration file [default: /etc/credgate/credgate.toml if it exists]' -r -F

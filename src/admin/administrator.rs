@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::backup::Backups;
 use super::{
     AdminError, AdminErrorCode, Answer, Caller, ClientChanges, Command, DaemonStatus, KeyDocument, Metrics, NewClient, NewResourceServer,
-    NewRole, NewScope, Serving, token_size,
+    NewRole, NewScope, ReloadDocument, Serving, token_size,
 };
 use crate::clients::{AuthMethod, Client, ClientKey, ClientSecret, ClientStore as _, MAX_KEYS, RotationRule, Status};
 use crate::clock::UnixTime;
@@ -37,6 +37,7 @@ pub struct Administrator {
     pub(super) on_change: Arc<dyn Fn() + Send + Sync>,
     pub(super) rotation: RotationRule,
     pub(super) serving: Option<Serving>,
+    pub(super) reload: Option<Arc<dyn Fn() -> Result<ReloadDocument, String> + Send + Sync>>,
     pub(super) backups: Backups,
     /// One change of many records at a time: each takes memory.
     pub(super) applying: Arc<Semaphore>,
@@ -55,7 +56,7 @@ impl Administrator {
         let (measure, rotation) = (Arc::new(Metrics::default), RotationRule::default());
         let (status, on_change) = (status.into(), on_change.into());
         let applying = Arc::new(Semaphore::new(1));
-        Self { registry, keys, status, measure, on_change, rotation, serving: None, backups: Backups::default(), applying }
+        Self { registry, keys, status, measure, on_change, rotation, serving: None, reload: None, backups: Backups::default(), applying }
     }
 
     /// The same with what `measure` tells of the links and the process among its metrics.
@@ -163,6 +164,7 @@ impl Administrator {
             Command::AuditPage(_) | Command::AuditCheckpoint | Command::KeySet => self.audit(command),
             Command::Backup(command) => self.backup(caller, command),
             Command::RegistryInspect => Ok(Answer::Inspection(self.registry.inspect()?)),
+            Command::Reload => self.reload(caller),
             Command::Status => Ok(Answer::Status(Box::new(self.status()?))),
             Command::Metrics { recent } => self.metrics(recent),
         }

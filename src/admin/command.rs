@@ -7,8 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
     ApplyAnswer, ApplyCommand, BackupAnswer, BackupCommand, ClientChanges, ClientCursor, ClientDocument, ClientQuery, ClientTokensDocument,
-    DaemonStatus, EnrolmentAnswer, EnrolmentCommand, Explain, KeyDocument, Metrics, ResourceServerChanges, ResourceServerQuery,
-    RevokedTokenDocument, RoleChanges, RoleQuery, ScopeChanges, ScopeQuery, TokenReference,
+    DaemonStatus, EnrolmentAnswer, EnrolmentCommand, Explain, KeyDocument, Metrics, ReloadDocument, ResourceServerChanges,
+    ResourceServerQuery, RevokedTokenDocument, RoleChanges, RoleQuery, ScopeChanges, ScopeQuery, TokenReference,
 };
 use crate::audit::{Page, Query};
 use crate::clients::{Retire, Status};
@@ -179,6 +179,8 @@ pub enum Command {
     Backup(BackupCommand),
     /// Whether every record on disk can be read and keeps the rules.
     RegistryInspect,
+    /// Has the daemon read its configuration, certificates and passwords anew.
+    Reload,
     /// What the gateway does.
     Status,
     /// What can be measured of it.
@@ -373,6 +375,8 @@ pub enum Answer {
     Inspection(Inspection),
     /// What the gateway does.
     Status(Box<DaemonStatus>),
+    /// What came of reading the configuration anew.
+    Reloaded(ReloadDocument),
     /// What can be measured of it.
     Metrics(Box<Metrics>),
 }
@@ -406,6 +410,7 @@ impl fmt::Debug for Answer {
             Self::Backup(_) => "Backup(redacted)",
             Self::Inspection(_) => "Inspection",
             Self::Status(_) => "Status",
+            Self::Reloaded(_) => "Reloaded",
             Self::Metrics(_) => "Metrics",
         })
     }

@@ -43,6 +43,8 @@ pub enum AdminErrorCode {
     Busy,
     /// The registry failed.
     Registry,
+    /// The configuration is wrong.
+    Configuration,
     /// The gateway failed; also stands for kinds this version does not know.
     #[serde(other)]
     Internal,
@@ -63,6 +65,7 @@ impl AdminErrorCode {
             Self::RegistryLocked => "registry_locked",
             Self::Busy => "busy",
             Self::Registry => "registry",
+            Self::Configuration => "configuration",
             Self::Internal => "internal",
         }
     }

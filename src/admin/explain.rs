@@ -1,5 +1,6 @@
 //! The command that tells what would come of a token request.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
@@ -37,10 +38,10 @@ pub struct Explain {
 }
 
 /// How the gateway serves token requests.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Serving {
-    /// What decides on a request beside the registry.
-    pub settings: Settings,
+    /// Tells what decides on a request beside the registry.
+    pub settings: Arc<dyn Fn() -> Settings + Send + Sync>,
     /// The links that are configured and what they are trusted with.
     pub links: Vec<(LinkKind, Channel)>,
 }
@@ -79,8 +80,9 @@ impl Administrator {
             channel: *channel,
             now: query.at.unwrap_or_else(|| UnixTime::from(SystemTime::now())),
         };
+        let settings = settings();
         let grounds = Grounds {
-            settings,
+            settings: &settings,
             clients: self.registry.as_ref(),
             policies: self.registry.as_ref(),
             revocations: Some(self.registry.as_ref()),
@@ -112,7 +114,8 @@ mod tests {
         let settings =
             Settings { issuer: "https://as.example".into(), lifetimes: Lifetimes { default: 300, maximum: 300 }, max_payload: 1_024 };
         let reason = |links: &[(LinkKind, Channel)], link| {
-            let serving = Serving { settings: settings.clone(), links: links.to_vec() };
+            let settings = settings.clone();
+            let serving = Serving { settings: Arc::new(move || settings.clone()), links: links.to_vec() };
             let other = Administrator::new(
                 bench.administrator.registry.clone(),
                 bench.administrator.keys.clone(),

@@ -24,6 +24,7 @@ mod metrics;
 mod plan;
 mod policies;
 mod queries;
+mod reload;
 mod socket;
 mod socket_file;
 mod status;
@@ -52,6 +53,7 @@ pub use plan::{ChangeAction, ChangeDocument, MemberChange, PlanCounts, PlanDocum
 pub use queries::{
     ClientCursor, ClientFilter, ClientQuery, ClientSort, ClientSortField, ResourceServerQuery, RoleQuery, ScopeQuery, SortKey,
 };
+pub use reload::{ConfigurationStatus, Reload, ReloadDocument, ReloadTrigger};
 pub use socket::ControlSocket;
 pub use socket_file::{Audience, SocketFile};
 pub use status::{ClockStatus, DaemonStatus, LinkStatus, ListenerStatus, Rates, SnapshotStatus};

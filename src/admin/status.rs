@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::KeyDocument;
+use super::{ConfigurationStatus, KeyDocument};
 use crate::clock::{Confidence, UnixTime};
 use crate::mqtt::CountersSnapshot;
 use crate::registry::Restored;
@@ -41,6 +41,9 @@ pub struct DaemonStatus {
     /// The registry's snapshots.
     #[serde(default)]
     pub snapshots: Option<SnapshotStatus>,
+    /// The configuration, once it was read anew.
+    #[serde(default)]
+    pub configuration: Option<ConfigurationStatus>,
     /// How the registry took the place of another, if it did; filled in by the administrator.
     #[serde(default)]
     pub restored: Option<Restored>,

@@ -84,6 +84,8 @@ happenings! {
     ClockStepped = "clock", "stepped";
     /// The clock is trusted more or less than before: as `outcome` says now, as `reason` says before.
     ClockConfidence = "clock", "confidence";
+    /// The configuration was read anew: by whom is the reason, whether it was taken over the outcome.
+    ConfigurationReloaded = "configuration", "reloaded";
     /// A signed statement of the trail before it.
     Checkpoint = "checkpoint", "signed";
     /// Entries that could not be kept in memory until they could be written.

@@ -49,7 +49,6 @@ impl Gateway {
         Self { global, direct: None }
     }
 
-    #[cfg(test)]
     pub(super) fn global(&self) -> &Global {
         &self.global
     }
@@ -159,7 +158,13 @@ fn open(config: &Config, socket: &Path) -> Result<Administrator, CliError> {
     };
     let sign = audit_signer(config.file.issuer.clone(), active);
     registry.keep_audit(audit_limits(&config.file.audit), AuditHooks { sign, ..AuditHooks::default() });
-    let serving = Serving { settings: config.settings(), links: config.links() };
+    let serving = Serving {
+        settings: Arc::new({
+            let settings = config.settings();
+            move || settings.clone()
+        }),
+        links: config.links(),
+    };
     let administrator = Administrator::new(registry, keys, Box::new(status), Box::new(|| ()));
     Ok(administrator.rotating_by(config.rotation_rule()).explaining(serving).backing_up(config.tls_directory()))
 }

@@ -54,7 +54,7 @@ pub struct Args {
 /// If any step fails: [`CliError`] says which, and why.
 pub fn run(args: Args, json: bool) -> Result<(), CliError> {
     // What clients do wrong is shown by what they print.
-    crate::daemon::log::init(&LogSection { level: "error".into(), format: LogFormat::Auto });
+    let _ = crate::daemon::log::init(&LogSection { level: "error".into(), format: LogFormat::Auto });
     let place = Place::open(args.state_directory.as_deref())?;
     let mut screen = Screen::new(json);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -85,7 +85,7 @@ async fn demonstrate(args: &Args, place: &Place, screen: &mut Screen) -> Result<
 
     let config = configuration(place, listen)?;
     let (topics, issuer) = (config.topics().clone(), config.file.issuer.clone());
-    let daemon = Daemon::start(config, Vitals::open()).await.map_err(|error| {
+    let daemon = Daemon::start(config, Vitals::open(), Box::new(|_| ())).await.map_err(|error| {
         CliError::new(Exit::Unavailable, "demo", format!("the gateway cannot start: {error}"))
             .with_help("choose another address with --listen")
     })?;

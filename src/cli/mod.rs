@@ -27,6 +27,7 @@ mod new_file;
 mod output;
 mod pages;
 mod progress;
+mod reload;
 mod resource_server;
 mod restore;
 mod role;
@@ -128,6 +129,8 @@ enum Command {
     Restore(restore::Args),
     /// Examine the installation and say what to do; exit code 1 for warnings, 2 for errors
     Check(check::Args),
+    /// Have the gateway read its configuration, certificates and passwords anew; nothing changes if anything is wrong with them
+    Reload,
     /// Tell what the gateway does; exit code 3 if it does not run
     Status,
     /// Watch the gateway on this terminal: requests, refusals, latencies, clients; q ends it
@@ -177,6 +180,7 @@ fn run(args: Args, vitals: Vitals) -> Result<Exit, CliError> {
         Command::Backup(args) => backup::run(args, &mut Gateway::new(global), &output)?,
         Command::Restore(args) => restore::run(args, &global, &output)?,
         Command::Check(args) => return check::run(args, global, &output),
+        Command::Reload => reload::run(&Gateway::new(global), &output)?,
         Command::Status => return status::run(&global, &output),
         #[cfg(feature = "top")]
         Command::Top(args) => return top::run(&args, &global),
@@ -287,6 +291,7 @@ mod tests {
             "check",
             "check clock disk-space --output json",
             "check --list",
+            "reload",
             "status",
             #[cfg(feature = "top")]
             "top",

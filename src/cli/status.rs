@@ -8,7 +8,7 @@ use super::connect::control_socket;
 use super::error::unexpected;
 use super::output::Output;
 use super::{CliError, Exit, Global};
-use crate::admin::{Answer, CallError, ClockStatus, Command, DaemonStatus, Rates, call};
+use crate::admin::{Answer, CallError, ClockStatus, Command, DaemonStatus, Rates, ReloadTrigger, call};
 use crate::clock::Confidence;
 use crate::mqtt::CountersSnapshot;
 use crate::registry::Origin;
@@ -95,6 +95,21 @@ fn shown(status: &DaemonStatus) -> Vec<(&'static str, String)> {
     for key in &status.keys {
         let until = key.until.map(|until| format!(" until {until}")).unwrap_or_default();
         shown.push(("Signing key", format!("{} {} since {}{until}, {}", key.alg, key.state.as_str(), key.since, key.kid)));
+    }
+    if let Some(configuration) = &status.configuration {
+        let how = match configuration.trigger {
+            ReloadTrigger::Command => "by command",
+            ReloadTrigger::Signal => "by SIGHUP",
+            ReloadTrigger::File => "as a file had changed",
+        };
+        let told = match &configuration.problem {
+            None => format!("read anew at {} {how}", configuration.at),
+            Some(problem) => format!("REFUSED at {} {how}, the old one stays in force: {problem}", configuration.at),
+        };
+        shown.push(("Configuration", told));
+        if !configuration.restart.is_empty() {
+            shown.push(("  Needs restart", configuration.restart.join(", ")));
+        }
     }
     let http = if status.http.is_empty() { "off".to_owned() } else { status.http.join(", ") };
     shown.push(("Metrics", http));

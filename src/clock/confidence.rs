@@ -130,6 +130,11 @@ impl Timekeeper {
         Self { bounds, last: None }
     }
 
+    /// From now on a clock is trusted for so long after it was last compared.
+    pub fn set_holdover(&mut self, holdover: Duration) {
+        self.bounds.holdover = holdover;
+    }
+
     /// Takes a reading.
     pub fn look(&mut self, reading: Reading) -> Verdict {
         let mut kept = self.last.map_or_else(|| self.begin(reading), |last| advance(&last, reading));

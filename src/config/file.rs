@@ -28,6 +28,8 @@ pub struct ConfigFile {
     pub topic_prefix: String,
     /// Bytes of the largest request that is parsed.
     pub max_payload: usize,
+    /// Whether files of the configuration that change are read anew by themselves.
+    pub reload_on_change: bool,
     /// `[token]`
     pub token: TokenSection,
     /// `[credential]`
@@ -63,6 +65,7 @@ impl Default for ConfigFile {
             control_group: DEFAULT_CONTROL_GROUP.into(),
             topic_prefix: "oauth2/v1".into(),
             max_payload: 8_192,
+            reload_on_change: true,
             token: TokenSection::default(),
             credential: CredentialSection::default(),
             keys: KeysSection::default(),

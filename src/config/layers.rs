@@ -160,6 +160,33 @@ pub(super) fn leaves(table: &Table) -> Vec<Vec<String>> {
     paths
 }
 
+/// The settings in which two configurations differ.
+pub(super) fn differences(one: &ConfigFile, other: &ConfigFile) -> Vec<String> {
+    let (one, other) = (table_of(one), table_of(other));
+    let differs = |path: &Vec<String>| {
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        lookup(&one, &path) != lookup(&other, &path)
+    };
+    leaves(&one).into_iter().filter(differs).map(|path| path.join(".")).collect()
+}
+
+/// One configuration with some settings of another.
+pub(super) fn merged(one: &ConfigFile, other: &ConfigFile, settings: &[String]) -> ConfigFile {
+    let (mut table, other) = (table_of(one), table_of(other));
+    for setting in settings {
+        let path: Vec<&str> = setting.split('.').collect();
+        if let Some(value) = lookup(&other, &path) {
+            replace(&mut table, &path, value.clone());
+        }
+    }
+    // Cannot fail: each value came from such a configuration.
+    table.try_into().unwrap_or_else(|_| one.clone())
+}
+
+fn table_of(file: &ConfigFile) -> Table {
+    Table::try_from(file).unwrap_or_default()
+}
+
 /// The environment variable of a setting.
 pub(super) fn variable(path: &[String]) -> String {
     format!("{PREFIX}{}", path.join("__").replace('-', "_").to_ascii_uppercase())

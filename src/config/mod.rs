@@ -40,6 +40,8 @@ pub struct Config {
     broker_address: Option<BrokerAddress>,
     /// Where systemd puts the credentials of a service.
     credentials_directory: Option<PathBuf>,
+    /// The file that it was read from.
+    source: Option<PathBuf>,
 }
 
 /// Where the configuration is if nobody says otherwise.
@@ -77,6 +79,7 @@ impl Config {
 
     /// The same, of a file that was read.
     pub(crate) fn parse(file: Option<(&Path, &str)>, environment: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let source = file.map(|(path, _)| path.to_path_buf());
         let mut layers = Layers::new();
         if let Some((path, text)) = file {
             layers.add_file(path, text)?;
@@ -89,7 +92,38 @@ impl Config {
         }));
         let (file, origins, problems) = layers.finish();
         let (topics, broker_address) = Validator::new(&file, &origins, problems).finish()?;
-        Ok(Self { file, topics, broker_address, credentials_directory })
+        Ok(Self { file, topics, broker_address, credentials_directory, source })
+    }
+
+    /// The file that it was read from, if it was one.
+    #[must_use]
+    pub fn source(&self) -> Option<PathBuf> {
+        self.source.clone()
+    }
+
+    /// Reads the configuration of this process anew, from where this one came from.
+    ///
+    /// # Errors
+    /// As of [`Config::load`].
+    pub fn reread(&self) -> Result<Self, ConfigError> {
+        Self::of_process(self.source.as_deref())
+    }
+
+    /// The settings in which another configuration differs, such as `token.lifetime`.
+    #[must_use]
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        layers::differences(&self.file, &other.file)
+    }
+
+    /// This configuration, with these settings of another one.
+    #[must_use]
+    pub fn with(&self, other: &Self, settings: &[String]) -> Self {
+        let takes_url = settings.iter().any(|setting| setting == "broker.url");
+        Self {
+            file: layers::merged(&self.file, &other.file, settings),
+            broker_address: if takes_url { other.broker_address.clone() } else { self.broker_address.clone() },
+            ..self.clone()
+        }
     }
 
     /// The configuration in force as TOML, which `load` reads back to the same. It holds no secrets: they are in files of their own.
@@ -186,6 +220,12 @@ impl Config {
         set(&self.file.broker.certificate_file).zip(set(&self.file.broker.private_key_file))
     }
 
+    /// File of the MQTT password for the link to the user's own broker.
+    #[must_use]
+    pub fn link_password_file(&self) -> Option<&Path> {
+        set(&self.file.broker.password_file)
+    }
+
     /// MQTT user name for the link to the user's own broker.
     #[must_use]
     pub fn link_username(&self) -> Option<&str> {
@@ -197,7 +237,7 @@ impl Config {
     /// # Errors
     /// If the file cannot be read, or people other than its owner and group can read it.
     pub fn read_link_password(&self) -> Result<Option<Secret>, PrivateFileError> {
-        let Some(path) = set(&self.file.broker.password_file) else {
+        let Some(path) = self.link_password_file() else {
             return Ok(None);
         };
         let content = read_private(path)?;

@@ -1,10 +1,12 @@
 //! The links in operation.
 
+#[cfg(feature = "embedded-broker")]
+use std::sync::Arc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 #[cfg(feature = "embedded-broker")]
 use crate::mqtt::broker::EmbeddedBroker;
-use crate::mqtt::link::{Link, LinkState};
+use crate::mqtt::link::{Link, LinkOptions, LinkState};
 
 /// The links in operation; taken out when the daemon stops.
 #[derive(Default)]
@@ -26,6 +28,21 @@ impl Links {
     #[cfg(feature = "embedded-broker")]
     pub(super) fn set_embedded(&self, broker: EmbeddedBroker) {
         *locked(&self.embedded) = Some(broker);
+    }
+
+    /// Connects the link to the user's own broker anew, if there is one.
+    pub(super) fn reconnect(&self, options: LinkOptions) {
+        if let Some(link) = locked(&self.broker).as_ref() {
+            link.reconnect(options);
+        }
+    }
+
+    /// Has the embedded broker show another certificate, if there is one.
+    #[cfg(feature = "embedded-broker")]
+    pub(super) fn show(&self, tls: Arc<rustls::ServerConfig>) {
+        if let Some(broker) = locked(&self.embedded).as_ref() {
+            broker.show(tls);
+        }
     }
 
     /// What the gateway says of itself has changed: keys, scopes.

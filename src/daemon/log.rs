@@ -3,12 +3,13 @@
 use std::io::{IsTerminal as _, stderr};
 use std::panic::PanicHookInfo;
 
-use tracing::{Subscriber, error, warn};
+use tracing::{error, warn};
 use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::registry::Registry;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{LogFormat, LogSection};
@@ -19,17 +20,23 @@ const OWN: &str = "credgate";
 /// Begins to log: to stderr as text or JSON, or to systemd's journal. Lines of the libraries inside, those written with the `log` crate
 /// too, are let through from `warn` on only, whatever the level: below it some print passwords. Panics become error lines.
 ///
-/// Only the first call in a process has an effect.
-pub fn init(section: &LogSection) {
+/// Only the first call in a process has an effect, and what it returns.
+pub fn init(section: &LogSection) -> SetLevel {
     let (layer, fallback) = output(section.format);
-    if tracing_subscriber::registry().with(layer).with(filter(&section.level)).try_init().is_err() {
-        return;
+    let (filter, handle) = reload::Layer::new(filter(&section.level));
+    let set: SetLevel = Box::new(move |level| drop(handle.reload(self::filter(level))));
+    if tracing_subscriber::registry().with(layer).with(filter).try_init().is_err() {
+        return Box::new(|_| ());
     }
     std::panic::set_hook(Box::new(log_panic));
     if let Some(reason) = fallback {
         warn!(%reason, "systemd's journal cannot be reached; logging JSON to stderr. Set log.format to auto if this host has no journal");
     }
+    set
 }
+
+/// Sets the level of a log that has begun.
+pub type SetLevel = Box<dyn Fn(&str) + Send + Sync>;
 
 type Output = Box<dyn Layer<Registry> + Send + Sync>;
 
@@ -71,7 +78,7 @@ fn json<W: for<'w> MakeWriter<'w> + Send + Sync + 'static>(writer: W) -> Output 
 }
 
 /// Our lines from `level` on; those of libraries too, but from `warn` on at most.
-fn filter<S: Subscriber>(level: &str) -> impl Layer<S> {
+fn filter(level: &str) -> Targets {
     let level: LevelFilter = level.parse().unwrap_or(LevelFilter::INFO);
     // mqtt5 warns of every message that a device may not send, in words the device chose; rumqttc of every refused PUBACK. Our own lines say it.
     Targets::new()
@@ -183,9 +190,9 @@ mod tests {
     #[ignore = "started by other tests in a process of its own"]
     fn process() {
         let format = serde_json::from_value(std::env::var("FORMAT").unwrap().into()).unwrap();
-        init(&LogSection { level: "info".into(), format });
+        let _ = init(&LogSection { level: "info".into(), format });
         // Has no effect.
-        init(&LogSection { level: "trace".into(), format });
+        let _ = init(&LogSection { level: "trace".into(), format });
         events();
         log::warn!("by the log crate");
         log::info!("detail by the log crate");

@@ -7,6 +7,7 @@ mod links;
 pub mod log;
 mod memory;
 mod rates;
+mod reload;
 mod revocations;
 mod selftest;
 mod snapshots;
@@ -21,16 +22,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
-use crate::admin::{Administrator, ControlSocket, Serving, group_id};
+use crate::admin::{Administrator, ControlSocket, ReloadTrigger, Serving, group_id};
 use crate::audit::AuditLog;
 use crate::clients::{Assertions, Channel};
 use crate::clock::UnixTime;
-use crate::config::{Config, DEFAULT_CONTROL_GROUP, PrivateFileError};
+use crate::config::{Config, ConfigError, DEFAULT_CONTROL_GROUP, PrivateFileError};
 use crate::endpoint::Engine;
 #[cfg(feature = "http")]
 use crate::http::{Listeners, Pages};
@@ -45,6 +47,7 @@ use crate::tls::{self, TlsError};
 
 use audit::Audit;
 use links::Links;
+use reload::Reloader;
 use selftest::SelfTest;
 use snapshots::Keeper;
 use source::Source;
@@ -94,6 +97,9 @@ pub enum DaemonError {
     /// The broker's password cannot be read.
     #[error("broker.password-file cannot be used")]
     Password(#[from] PrivateFileError),
+    /// The configuration that was read anew is wrong.
+    #[error("the configuration is wrong")]
+    Config(#[source] Box<ConfigError>),
     /// The operating system gives no threads or signals.
     #[error("the runtime cannot start")]
     Runtime(#[source] std::io::Error),
@@ -111,6 +117,7 @@ impl DaemonError {
             Self::ControlGroup { .. } => "control_group",
             Self::Http(_) => "http_listen",
             Self::Password(_) => "password_file",
+            Self::Config(error) => error.code(),
             Self::Runtime(_) => "runtime",
         }
     }
@@ -128,6 +135,8 @@ pub struct Daemon {
     revocations: JoinHandle<()>,
     timekeeping: JoinHandle<()>,
     rates: JoinHandle<()>,
+    watch: JoinHandle<()>,
+    reloader: Arc<Reloader>,
     #[cfg(feature = "http")]
     http: JoinHandle<()>,
     audit: Arc<Audit>,
@@ -144,7 +153,8 @@ impl Daemon {
     ///
     /// # Errors
     /// [`DaemonError`]; a broker that cannot be reached is no error: its link goes on trying.
-    pub async fn start(config: Config, vitals: Vitals) -> Result<Self, DaemonError> {
+    /// `set_level` sets the level of the log.
+    pub async fn start(config: Config, vitals: Vitals, set_level: log::SetLevel) -> Result<Self, DaemonError> {
         // What is wrong with a certificate is told before anything is made.
         #[cfg(feature = "embedded-broker")]
         let broker_tls = match config.file.embedded_broker.enabled {
@@ -187,7 +197,8 @@ impl Daemon {
         let mut forwarded = None;
         let links = Arc::new(Links::default());
         let snapshots = Keeper::new(&config, registry.clone());
-        let mut source = Source::new(&config, engine.clone(), links.clone(), vitals, snapshots.clone(), clock.clone());
+        let reloader = Reloader::new(config.clone(), engine.clone(), links.clone(), clock.clone(), registry.clone(), set_level);
+        let mut source = Source::new(&config, engine.clone(), links.clone(), vitals, snapshots.clone(), clock.clone(), reloader.clone());
 
         #[cfg(feature = "embedded-broker")]
         if let Some(tls) = broker_tls {
@@ -238,11 +249,19 @@ impl Daemon {
         let snapshots = tokio::spawn(snapshots.keep());
         let source = Arc::new(source);
         let (told, measured) = (source.clone(), source.clone());
-        let serving = Serving { settings: config.settings(), links: config.links() };
+        let serving = {
+            let engine = engine.clone();
+            Serving { settings: Arc::new(move || engine.settings_in_force()), links: config.links() }
+        };
+        let reload = {
+            let reloader = reloader.clone();
+            Box::new(move || reloader.reload(ReloadTrigger::Command).map_err(|failure| reload::told(&failure)))
+        };
         let administrator = Administrator::new(registry.clone(), keys, Box::new(move || told.status()), on_change)
             .measuring(Box::new(move || measured.metrics()))
             .rotating_by(config.rotation_rule())
             .explaining(serving)
+            .reloading(reload)
             .backing_up(config.tls_directory());
         let administrator = Arc::new(administrator);
         let (stopping, shutdown) = watch::channel(false);
@@ -268,6 +287,8 @@ impl Daemon {
             revocations,
             timekeeping,
             rates,
+            watch: tokio::spawn(reloader.clone().watch()),
+            reloader,
             #[cfg(feature = "http")]
             http,
             audit,
@@ -297,6 +318,14 @@ impl Daemon {
         &self.administrator
     }
 
+    /// Reads the configuration anew, as SIGHUP asks for. What comes of it is told in the log.
+    async fn reload(&self, supervisor: &Supervisor) {
+        supervisor.reloading();
+        let reloader = self.reloader.clone();
+        let _ = tokio::task::spawn_blocking(move || reloader.reload(ReloadTrigger::Signal)).await;
+        supervisor.reloaded();
+    }
+
     /// Says `offline`, closes the links and the control socket, and closes the registry.
     pub async fn stop(mut self) {
         // Fails only if the control task has ended already.
@@ -309,6 +338,7 @@ impl Daemon {
         self.audit.stop(self.forwarded.take()).await;
         self.audit_tasks.shutdown().await;
         self.rates.abort();
+        self.watch.abort();
         self.links.stop().await;
         #[cfg(feature = "http")]
         {
@@ -422,14 +452,20 @@ fn link_options(config: &Config) -> Result<Option<LinkOptions>, DaemonError> {
 /// # Errors
 /// [`DaemonError`] if it cannot start.
 pub fn run_until_signalled(config: Config, vitals: Vitals) -> Result<(), DaemonError> {
-    log::init(&config.file.log);
+    let set_level = log::init(&config.file.log);
     runtime()?.block_on(async {
         let mut signals = Signals::new().map_err(DaemonError::Runtime)?;
         let supervisor = Arc::new(Supervisor::of_environment());
-        let daemon = Daemon::start(config, vitals).await?;
+        let daemon = Daemon::start(config, vitals, set_level).await?;
         info!(version = env!("CARGO_PKG_VERSION"), "ready");
         let supervision = tokio::spawn(supervisor.clone().keep(daemon.subject()));
-        let signal = signals.recv().await;
+        let mut hangup = signal(SignalKind::hangup()).map_err(DaemonError::Runtime)?;
+        let signal = loop {
+            tokio::select! {
+                signal = signals.recv() => break signal,
+                Some(()) = hangup.recv() => daemon.reload(&supervisor).await,
+            }
+        };
         info!(signal, "stopping");
         supervision.abort();
         supervisor.stopping();
@@ -466,7 +502,6 @@ impl Signals {
     /// # Errors
     /// If the operating system refuses.
     pub fn new() -> std::io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 

@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use super::links::Links;
 use super::rates::{self, History};
+use super::reload::Reloader;
 use super::snapshots::Keeper;
 use super::timekeeping::HostClock;
 use super::vitals::{Vitals, built_at};
@@ -20,7 +21,6 @@ pub(super) struct Source {
     started_at: UnixTime,
     started: Instant,
     issuer: String,
-    broker_url: String,
     engine: Arc<Engine>,
     links: Arc<Links>,
     vitals: Vitals,
@@ -31,6 +31,7 @@ pub(super) struct Source {
     pub(super) history: Arc<History>,
     pub(super) snapshots: Arc<Keeper>,
     clock: Arc<HostClock>,
+    reloader: Arc<Reloader>,
 }
 
 impl Source {
@@ -41,12 +42,12 @@ impl Source {
         vitals: Vitals,
         snapshots: Arc<Keeper>,
         clock: Arc<HostClock>,
+        reloader: Arc<Reloader>,
     ) -> Self {
         Self {
             started_at: UnixTime::from(SystemTime::now()),
             started: Instant::now(),
             issuer: config.file.issuer.clone(),
-            broker_url: config.file.broker.url.clone(),
             engine,
             links,
             vitals,
@@ -56,6 +57,7 @@ impl Source {
             history: Arc::default(),
             snapshots,
             clock,
+            reloader,
         }
     }
 
@@ -78,6 +80,7 @@ impl Source {
             http: self.http.clone(),
             clock: Some(self.clock.status()),
             snapshots: Some(self.snapshots.status()),
+            configuration: self.reloader.status(),
             ..DaemonStatus::default()
         }
     }
@@ -90,7 +93,7 @@ impl Source {
             Some(LinkState::Down { reason }) => ("down", Some(reason)),
         };
         LinkStatus {
-            url: self.broker_url.clone(),
+            url: self.reloader.broker_url(),
             state: state.to_owned(),
             reason,
             since: gateway.counters().changed_at(),

@@ -4,8 +4,10 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
 use tokio::time::{Instant, sleep};
 use tracing::{error, warn};
 
@@ -26,6 +28,7 @@ pub(super) struct Supervisor {
     watchdog: Option<Duration>,
     /// How long the links may take until the gateway is called ready all the same.
     patience: Duration,
+    is_ready: AtomicBool,
 }
 
 /// What the service manager is told about.
@@ -49,7 +52,7 @@ impl Supervisor {
                 None
             }
         });
-        Self { socket, watchdog: micros.map(Duration::from_micros), patience: READY_PATIENCE }
+        Self { socket, watchdog: micros.map(Duration::from_micros), patience: READY_PATIENCE, is_ready: AtomicBool::default() }
     }
 
     /// Tells that the gateway is ready as soon as it serves, and from then on what it does and that it works. Ends at once if nobody listens.
@@ -63,6 +66,7 @@ impl Supervisor {
         }
         let mut told = status(&subject);
         self.tell(&format!("READY=1\n{told}"));
+        self.is_ready.store(true, Ordering::Relaxed);
         let interval =
             self.watchdog.map_or(STATUS_INTERVAL, |watchdog| STATUS_INTERVAL.min(watchdog.checked_div(SIGNS).unwrap_or(watchdog)));
         loop {
@@ -82,6 +86,22 @@ impl Supervisor {
                 self.tell(&now);
                 told = now;
             }
+        }
+    }
+
+    /// Tells that the configuration is read anew, and then [`Self::reloaded`]. Before it is ready there is nothing to take back.
+    pub(super) fn reloading(&self) {
+        if self.is_ready.load(Ordering::Relaxed) {
+            let now = clock_gettime(ClockId::Monotonic);
+            let micros = i128::from(now.tv_sec).saturating_mul(1_000_000).saturating_add(i128::from(now.tv_nsec) / 1_000);
+            self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
+        }
+    }
+
+    /// Tells that it was.
+    pub(super) fn reloaded(&self) {
+        if self.is_ready.load(Ordering::Relaxed) {
+            self.tell("READY=1");
         }
     }
 
@@ -122,7 +142,7 @@ fn status(subject: &Subject) -> String {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use super::*;
 
@@ -134,7 +154,7 @@ mod tests {
         let manager = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
         manager.set_nonblocking(true).unwrap();
         let socket = connect(&format!("@{name}")).unwrap();
-        (manager, Arc::new(Supervisor { socket: Some(socket), watchdog, patience }))
+        (manager, Arc::new(Supervisor { socket: Some(socket), watchdog, patience, is_ready: AtomicBool::default() }))
     }
 
     /// The next message, once there is one.
@@ -238,7 +258,8 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_manager_there_is_nothing_to_do() {
-        let supervisor = Arc::new(Supervisor { socket: None, watchdog: Some(FOR_EVER), patience: FOR_EVER });
+        let supervisor =
+            Arc::new(Supervisor { socket: None, watchdog: Some(FOR_EVER), patience: FOR_EVER, is_ready: AtomicBool::default() });
         supervisor.clone().keep(Gateway::new(Err("connecting")).subject()).await;
         supervisor.stopping();
     }

@@ -20,11 +20,11 @@ const LOOK: Duration = Duration::from_secs(5);
 
 /// The clock of this host.
 pub(super) struct HostClock {
-    section: ClockSection,
     state: Mutex<State>,
 }
 
 struct State {
+    section: ClockSection,
     keeper: Timekeeper,
     compared_at: Option<Duration>,
 }
@@ -33,14 +33,26 @@ impl HostClock {
     /// Looks at it for the first time. `newest_record` is the newest time that it is known to have shown.
     pub(super) fn new(section: &ClockSection, newest_record: UnixTime) -> Arc<Self> {
         let bounds = Bounds { built_at: built_at(), newest_record, holdover: Duration::from_secs(section.holdover_limit.into()) };
-        let state = State { keeper: Timekeeper::new(bounds), compared_at: compared_at(&section.synchronised_file) };
-        let clock = Arc::new(Self { section: section.clone(), state: Mutex::new(state) });
+        let compared_at = compared_at(&section.synchronised_file);
+        let state = State { section: section.clone(), keeper: Timekeeper::new(bounds), compared_at };
+        let clock = Arc::new(Self { state: Mutex::new(state) });
         clock.tell(clock.look(), "the clock");
         clock
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Goes by other settings from now on.
+    pub(super) fn set(&self, section: &ClockSection) {
+        let mut state = self.state();
+        state.keeper.set_holdover(Duration::from_secs(section.holdover_limit.into()));
+        state.section = section.clone();
+    }
+
+    fn issuance(&self, confidence: Confidence) -> Issuance {
+        self.state().section.issuance(confidence)
     }
 
     fn look(&self) -> Verdict {
@@ -66,7 +78,7 @@ impl HostClock {
     /// How far it is trusted, and what becomes of requests.
     pub(super) fn standing(&self) -> Standing {
         let confidence = self.look().confidence;
-        Standing { confidence, issuance: self.section.issuance(confidence) }
+        Standing { confidence, issuance: self.issuance(confidence) }
     }
 
     pub(super) fn status(&self) -> ClockStatus {
@@ -74,14 +86,14 @@ impl HostClock {
         ClockStatus {
             now: verdict.now,
             confidence: verdict.confidence,
-            issues: !matches!(self.section.issuance(verdict.confidence), Issuance::Refuse { .. }),
+            issues: !matches!(self.issuance(verdict.confidence), Issuance::Refuse { .. }),
             behind: if verdict.confidence == Confidence::Unset { verdict.behind } else { 0 },
         }
     }
 
     fn tell(&self, verdict: Verdict, what: &str) {
         let Verdict { now, confidence, behind, .. } = verdict;
-        let issuance = match self.section.issuance(confidence) {
+        let issuance = match self.issuance(confidence) {
             Issuance::Issue => "issued",
             Issuance::Shorten { .. } => "issued with a shortened life",
             Issuance::Refuse { .. } => "refused",
@@ -103,7 +115,7 @@ impl HostClock {
         let mut before = self.look().confidence;
         loop {
             tokio::time::sleep(LOOK).await;
-            let (clock, file) = (self.clone(), self.section.synchronised_file.clone());
+            let (clock, file) = (self.clone(), self.state().section.synchronised_file.clone());
             let looked = tokio::task::spawn_blocking(move || {
                 let compared_at = compared_at(&file);
                 clock.state().compared_at = compared_at;

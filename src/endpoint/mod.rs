@@ -16,6 +16,7 @@ mod revoke;
 mod tests;
 mod token;
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::clients::{
@@ -165,6 +166,8 @@ pub struct Engine {
     revocations: Option<Arc<dyn RevocationStore>>,
     enrolments: Option<Arc<dyn EnrolmentStore>>,
     clock: Option<ClockStanding>,
+    /// [`Lifetimes::default`], which may change while it serves.
+    lifetime: AtomicU32,
     duplicates: Duplicates,
     writing: Turns,
 }
@@ -173,8 +176,10 @@ impl Engine {
     /// An engine over these stores and keys.
     #[must_use]
     pub fn new(settings: Settings, clients: Arc<dyn ClientStore>, policies: Arc<dyn PolicyStore>, keys: KeyRing) -> Self {
+        let lifetime = AtomicU32::new(settings.lifetimes.default);
         Self {
             settings,
+            lifetime,
             clients,
             policies,
             keys: RwLock::new(Arc::new(keys)),
@@ -236,7 +241,22 @@ impl Engine {
         }
     }
 
-    /// The settings in force.
+    /// From now on tokens live so many seconds if nothing shortens it; [`Lifetimes::maximum`] does.
+    pub fn set_lifetime(&self, seconds: u32) {
+        self.lifetime.store(seconds, Ordering::Relaxed);
+    }
+
+    fn lifetimes_in_force(&self) -> Lifetimes {
+        Lifetimes { default: self.lifetime.load(Ordering::Relaxed), ..self.settings.lifetimes }
+    }
+
+    /// The settings as they are now.
+    #[must_use]
+    pub fn settings_in_force(&self) -> Settings {
+        Settings { lifetimes: self.lifetimes_in_force(), ..self.settings.clone() }
+    }
+
+    /// The settings that it began with.
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings

@@ -83,7 +83,7 @@ impl Engine {
         let (record, secret) = ClientSecret::generate(secret, now);
         let stage = Arc::new(stage(client_id.clone(), record, &kinds, now)?);
         let ring = self.keys();
-        let engine = Engine::new(self.settings.clone(), stage.clone(), stage, KeyRing::clone(&ring));
+        let engine = Engine::new(self.settings_in_force(), stage.clone(), stage, KeyRing::clone(&ring));
         for (slot, (alg, _)) in kinds.into_iter().enumerate() {
             let alg = alg.name();
             let payload = payload(&String::from_utf8_lossy(secret.expose()), slot);

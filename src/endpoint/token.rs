@@ -26,7 +26,7 @@ impl Engine {
 
     /// The life of tokens issued now.
     fn lifetimes(&self) -> Result<Lifetimes, Refusal> {
-        let lifetimes = self.settings.lifetimes;
+        let lifetimes = self.lifetimes_in_force();
         match self.clock().map(|standing| standing.issuance) {
             None | Some(Issuance::Issue) => Ok(lifetimes),
             Some(Issuance::Shorten { lifetime }) => Ok(Lifetimes { maximum: lifetimes.maximum.min(lifetime), ..lifetimes }),

@@ -205,7 +205,7 @@ impl From<DaemonError> for CliError {
             DaemonError::ControlGroup { .. } => Self { exit: Exit::Config, ..told }
                 .with_help("make it with `groupadd --system`, name another, or leave control-group empty"),
             DaemonError::Http(_) => told.with_help("set http.listen to addresses of this host that are free, or leave it empty"),
-            DaemonError::Password(_) | DaemonError::Runtime(_) => told,
+            DaemonError::Password(_) | DaemonError::Runtime(_) | DaemonError::Config(_) => told,
         }
     }
 }

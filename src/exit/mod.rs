@@ -113,6 +113,7 @@ impl From<AdminErrorCode> for Exit {
             AdminErrorCode::NotPermitted => Self::Permission,
             AdminErrorCode::RegistryLocked | AdminErrorCode::Busy | AdminErrorCode::Conflict => Self::Temporary,
             AdminErrorCode::Registry => Self::Io,
+            AdminErrorCode::Configuration => Self::Config,
             AdminErrorCode::VersionMismatch | AdminErrorCode::InvalidRequest | AdminErrorCode::Internal => Self::Software,
         }
     }

@@ -84,6 +84,14 @@ fn general(all: &mut Exposition, metrics: &Metrics, ready: bool) {
             family.sample(&[("state", state.as_str())], u8::from(clock.confidence == Some(*state)));
         }
     });
+    let configuration = status.configuration.as_ref();
+    let help = "0 if the configuration was refused when it was last read anew, and an older one is in force.";
+    let is_taken = configuration.is_none_or(|configuration| configuration.problem.is_none());
+    all.number("gauge", "configuration_reload_success", help, Some(u8::from(is_taken)));
+    let help = "When the configuration was last read anew, in seconds since 1970.";
+    all.number("gauge", "configuration_reload_time_seconds", help, configuration.map(|configuration| configuration.at.as_secs()));
+    let help = "Settings that have changed and wait for a restart.";
+    all.number("gauge", "configuration_settings_waiting", help, Some(configuration.map_or(0, |configuration| configuration.restart.len())));
     let help = "When the program was made, in seconds since 1970: a right clock shows no time before.";
     all.number("gauge", "build_time_seconds", help, Some(clock.built_at.as_secs()));
 }

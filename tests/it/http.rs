@@ -231,6 +231,8 @@ fn deny_addresses_that_other_hosts_reach() {
 #[cfg(feature = "embedded-broker")]
 fn documents_name_metrics_that_exist() {
     let site = Site::embedded_with(LISTEN);
+    // Some are there only after that.
+    site.credgate(&["reload"]);
     let samples = scrape(&address(&site));
     let exist = names_of(&samples);
     let labels: BTreeSet<&str> = samples

@@ -43,6 +43,7 @@ mod operator;
 mod permissions;
 mod reference_device;
 mod refusals;
+mod reload;
 mod revocation;
 #[cfg(feature = "embedded-broker")]
 mod rotation;

@@ -44,7 +44,8 @@ pub(super) struct Service {
     pub(super) storage: Arc<DynamicStorage>,
     pub(super) stats: Arc<BrokerStats>,
     pub(super) monitor: Arc<ResourceMonitor>,
-    pub(super) acceptor: TlsAcceptor,
+    /// Of connections to come: its certificate may change.
+    pub(super) acceptor: watch::Receiver<TlsAcceptor>,
     pub(super) handshake_timeout: Duration,
     pub(super) admissions: Arc<Admissions>,
     pub(super) stopping: watch::Receiver<bool>,
@@ -221,7 +222,8 @@ async fn serve(stream: TcpStream, peer: SocketAddr, _admission: Admission, servi
         debug!(address = %peer, %error, "connection lost before its TLS handshake");
         return;
     }
-    let handshake = tokio::time::timeout(service.handshake_timeout, service.acceptor.accept(stream));
+    let acceptor = service.acceptor.borrow().clone();
+    let handshake = tokio::time::timeout(service.handshake_timeout, acceptor.accept(stream));
     let stream = tokio::select! {
         () = stopped(&mut stopping) => return,
         handshake = handshake => match handshake {

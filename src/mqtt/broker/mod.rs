@@ -72,6 +72,7 @@ pub struct EmbeddedBroker {
     announce: Arc<Notify>,
     announce_lists: Arc<Notify>,
     stopping: watch::Sender<bool>,
+    tls: watch::Sender<TlsAcceptor>,
     admissions: Arc<listener::Admissions>,
     listeners: JoinSet<()>,
     accepting: Vec<AbortHandle>,
@@ -95,6 +96,7 @@ impl EmbeddedBroker {
         let requests = Requests::new(gateway.clone(), router.clone(), options.max_queued_messages);
         let monitor = Arc::new(ResourceMonitor::new(no_throttle()));
         let (stopping, _) = watch::channel(false);
+        let (tls, acceptor) = watch::channel(TlsAcceptor::from(options.tls.clone()));
         let admissions = listener::Admissions::new(options.max_connections, options.max_connections_per_address);
         let service = Arc::new(Service {
             config: Arc::new(broker_config(&options, requests)),
@@ -103,7 +105,7 @@ impl EmbeddedBroker {
             storage: storage.clone(),
             stats: Arc::new(BrokerStats::new()),
             monitor: monitor.clone(),
-            acceptor: TlsAcceptor::from(options.tls.clone()),
+            acceptor,
             handshake_timeout: options.handshake_timeout,
             admissions: admissions.clone(),
             stopping: stopping.subscribe(),
@@ -118,7 +120,7 @@ impl EmbeddedBroker {
         background.spawn(keep_house(storage, router.clone(), monitor));
         let mut listeners = JoinSet::new();
         let accepting = sockets.into_iter().map(|socket| listeners.spawn(Listener::new(socket, service.clone()).run())).collect();
-        Ok(Self { gateway, router, local_addrs, announce, announce_lists, stopping, admissions, listeners, accepting, background })
+        Ok(Self { gateway, router, local_addrs, announce, announce_lists, stopping, tls, admissions, listeners, accepting, background })
     }
 
     /// The addresses it listens on, in the order of the options, with the ports in use.
@@ -131,6 +133,11 @@ impl EmbeddedBroker {
     #[must_use]
     pub fn is_serving(&self) -> bool {
         !self.accepting.iter().any(AbortHandle::is_finished)
+    }
+
+    /// From now on new connections are shown another certificate. Those that there are stay.
+    pub fn show(&self, tls: Arc<rustls::ServerConfig>) {
+        self.tls.send_replace(TlsAcceptor::from(tls));
     }
 
     /// Connections now, those in their TLS handshake included.

@@ -85,6 +85,7 @@ pub struct Link {
     state: watch::Receiver<LinkState>,
     news: Arc<News>,
     messages: mpsc::Sender<Message>,
+    orders: watch::Sender<Arc<LinkOptions>>,
     stop: watch::Sender<bool>,
     supervisor: JoinSet<()>,
 }
@@ -105,9 +106,12 @@ impl Link {
         let news = Arc::new(News::default());
         let (messages, outbox) = Outbox::new();
         let mut supervisor = JoinSet::new();
-        let task = Supervisor { options, gateway, state: state_sender, news: Arc::clone(&news), outbox, stop: stop_receiver };
+        let (orders, receiver) = watch::channel(Arc::new(options));
+        let options = receiver.borrow().clone();
+        let task =
+            Supervisor { options, orders: receiver, gateway, state: state_sender, news: Arc::clone(&news), outbox, stop: stop_receiver };
         supervisor.spawn(task.run());
-        Self { state, news, messages, stop, supervisor }
+        Self { state, news, messages, orders, stop, supervisor }
     }
 
     /// The state, and its changes.
@@ -132,6 +136,11 @@ impl Link {
         self.messages.clone()
     }
 
+    /// Connects anew by other options: to another broker, with another password or certificate. The new connection comes after the old one has ended.
+    pub fn reconnect(&self, options: LinkOptions) {
+        self.orders.send_replace(Arc::new(options));
+    }
+
     /// Answers what is queued, publishes the retained status `offline` and disconnects; takes a few seconds at most.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
@@ -141,7 +150,8 @@ impl Link {
 
 /// Makes one connection after the other.
 struct Supervisor {
-    options: LinkOptions,
+    options: Arc<LinkOptions>,
+    orders: watch::Receiver<Arc<LinkOptions>>,
     gateway: Arc<Gateway>,
     state: watch::Sender<LinkState>,
     news: Arc<News>,
@@ -153,6 +163,8 @@ struct Supervisor {
 enum Ended {
     /// By [`Link::stop`].
     Stopped,
+    /// By [`Link::reconnect`].
+    Ordered,
     /// By a failure, so long after it was up; zero if it never was.
     Failed(Failure, Duration),
 }
@@ -161,8 +173,16 @@ impl Supervisor {
     async fn run(mut self) {
         let mut backoff = Backoff::new(self.options.reconnect_min, self.options.reconnect_max);
         loop {
+            if self.orders.has_changed().unwrap_or_default() {
+                self.options = self.orders.borrow_and_update().clone();
+                backoff = Backoff::new(self.options.reconnect_min, self.options.reconnect_max);
+                info!(broker = self.address(), "broker link connects anew by other options");
+                self.state.send_replace(LinkState::Connecting);
+                self.gateway.counters().note_change(self.gateway.now());
+            }
             let (failure, uptime) = match self.connect().await {
                 Ended::Stopped => break,
+                Ended::Ordered => continue,
                 Ended::Failed(failure, uptime) => (failure, uptime),
             };
             if uptime > Duration::ZERO && matches!(failure, Failure::Closed { .. }) {
@@ -174,6 +194,7 @@ impl Supervisor {
             tokio::select! {
                 () = sleep(wait) => {}
                 () = stopped(&mut self.stop) => break,
+                () = ordered(self.orders.clone()) => {}
             }
         }
         info!(broker = self.address(), "broker link stopped");
@@ -192,6 +213,7 @@ impl Supervisor {
         let established = tokio::select! {
             established = session.establish() => established,
             () = stopped(&mut self.stop) => return Ended::Stopped,
+            () = ordered(self.orders.clone()) => return Ended::Ordered,
         };
         match established {
             Ok(()) => {}
@@ -200,22 +222,36 @@ impl Supervisor {
         }
         self.tell_up();
         let up_since = Instant::now();
-        let mut stop = self.stop.clone();
+        let (mut stop, orders) = (self.stop.clone(), self.orders.clone());
+        let (leave, mut leaving) = watch::channel(false);
+        let told_to_leave = async {
+            tokio::select! {
+                () = stopped(&mut stop) => {}
+                () = ordered(orders) => {}
+            }
+            leave.send_replace(true);
+            sleep(STOP_TIMEOUT).await;
+        };
         let served = tokio::select! {
-            served = session.serve(&self.news, &mut self.outbox, &mut self.stop) => served,
-            () = async { stopped(&mut stop).await; sleep(STOP_TIMEOUT).await } => {
+            served = session.serve(&self.news, &mut self.outbox, &mut leaving) => served,
+            () = told_to_leave => {
                 warn!(broker = self.address(), "the broker did not take the last messages in time; its copy of the Will says offline");
-                return Ended::Stopped;
+                return self.left();
             }
         };
         match served {
             Ok(()) => {
                 let _ = timeout(CLOSE_TIMEOUT, poller_task.join_next()).await;
-                Ended::Stopped
+                self.left()
             }
-            Err(_) if *self.stop.borrow() => Ended::Stopped,
+            Err(_) if *leave.borrow() => self.left(),
             Err(_) => Ended::Failed(poller_failure(&mut poller_task).await, up_since.elapsed()),
         }
+    }
+
+    /// Why it left by itself.
+    fn left(&self) -> Ended {
+        if *self.stop.borrow() { Ended::Stopped } else { Ended::Ordered }
     }
 
     fn tell_up(&self) {
@@ -251,6 +287,13 @@ impl Supervisor {
 /// Returns once the link is to stop; a link that was dropped has nothing to stop.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Returns once the link is to connect by other options.
+async fn ordered(mut orders: watch::Receiver<Arc<LinkOptions>>) {
+    if orders.changed().await.is_err() {
         std::future::pending::<()>().await;
     }
 }
