@@ -65,6 +65,8 @@ class Bench:
     def configure(self):
         at = self.directory
         common = 'state-directory = "{at}/{name}"\ncontrol-socket = "{at}/{name}.sock"\n[log]\nlevel = "warn"\n'
+        # What is measured is the gateway, not its limits.
+        common += "[limits]\noverall-rate = 0\nclient-rate = 0\n"
         (at / "gateway.password").write_text("gateway")
         (at / "gateway.password").chmod(0o600)
         (at / "embedded.toml").write_text(

@@ -41,6 +41,9 @@ pub struct DaemonStatus {
     /// The registry's snapshots.
     #[serde(default)]
     pub snapshots: Option<SnapshotStatus>,
+    /// Pairs of a client and a source whose secrets are not looked at now, as too many proofs failed.
+    #[serde(default)]
+    pub lockouts: usize,
     /// The configuration, once it was read anew.
     #[serde(default)]
     pub configuration: Option<ConfigurationStatus>,

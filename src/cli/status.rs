@@ -96,6 +96,9 @@ fn shown(status: &DaemonStatus) -> Vec<(&'static str, String)> {
         let until = key.until.map(|until| format!(" until {until}")).unwrap_or_default();
         shown.push(("Signing key", format!("{} {} since {}{until}, {}", key.alg, key.state.as_str(), key.since, key.kid)));
     }
+    if status.lockouts > 0 {
+        shown.push(("Lockouts", format!("{}: too many failed proofs; see `credgate audit list --type refusal`", status.lockouts)));
+    }
     if let Some(configuration) = &status.configuration {
         let how = match configuration.trigger {
             ReloadTrigger::Command => "by command",

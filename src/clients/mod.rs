@@ -4,6 +4,7 @@ mod assertion;
 mod attributes;
 mod authenticate;
 mod credential;
+mod limits;
 mod nonce;
 mod replay;
 mod rotation;
@@ -22,6 +23,7 @@ pub use assertion::Assertions;
 pub use attributes::{AttributeName, AttributeValue, Attributes, MAX_ATTRIBUTES};
 pub use authenticate::{AuthenticatedClient, Channel, authenticate, authenticate_session};
 pub use credential::{ClientKey, CredentialId, CredentialRef};
+pub use limits::{Exhausted, LimitRules, Limits, Rate, Source};
 pub use replay::Occupancy;
 pub use rotation::{
     CredentialStore, CredentialWish, Initiator, NewCredential, Retire, Rotated, Rotation, RotationError, RotationFailure, RotationRule,

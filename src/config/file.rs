@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::ClockSection;
 use super::http::HttpSection;
-use crate::clients::Retire;
+use crate::clients::{LimitRules, Rate, Retire};
 
 /// The group that may use the control socket where it is known.
 pub const DEFAULT_CONTROL_GROUP: &str = "credgate";
@@ -34,6 +34,8 @@ pub struct ConfigFile {
     pub token: TokenSection,
     /// `[credential]`
     pub credential: CredentialSection,
+    /// `[limits]`
+    pub limits: LimitsSection,
     /// `[keys]`
     pub keys: KeysSection,
     /// `[broker]`
@@ -68,6 +70,7 @@ impl Default for ConfigFile {
             reload_on_change: true,
             token: TokenSection::default(),
             credential: CredentialSection::default(),
+            limits: LimitsSection::default(),
             keys: KeysSection::default(),
             broker: BrokerSection::default(),
             embedded_broker: EmbeddedBrokerSection::default(),
@@ -348,4 +351,52 @@ pub enum LogFormat {
     Json,
     /// Straight to systemd-journald, with structured fields.
     Journald,
+}
+
+/// `[limits]`: how much one client, one attacker and all together may use. 0 is no limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LimitsSection {
+    /// Requests a second that are served, whoever's they are.
+    pub overall_rate: u32,
+    /// How many of them may come at once.
+    pub overall_burst: u32,
+    /// Tokens a second for one client.
+    pub client_rate: u32,
+    /// How many of them it may ask for at once.
+    pub client_burst: u32,
+    /// Changes an hour of one client that are written to the disk: rotations of its credential and revocations of its tokens.
+    pub writes_per_hour: u32,
+    /// Failed proofs for a client from one source after which its secrets are not looked at for a while.
+    pub lockout_after: u32,
+    /// Seconds for which they are not, at most: the first time is a second, and each further failure doubles it.
+    pub lockout_longest: u32,
+}
+
+impl Default for LimitsSection {
+    fn default() -> Self {
+        Self {
+            overall_rate: 2_000,
+            overall_burst: 4_000,
+            client_rate: 20,
+            client_burst: 200,
+            writes_per_hour: 60,
+            lockout_after: 10,
+            lockout_longest: 60,
+        }
+    }
+}
+
+impl LimitsSection {
+    /// As the engine has them.
+    #[must_use]
+    pub const fn rules(&self) -> LimitRules {
+        LimitRules {
+            overall: Rate::per_second(self.overall_rate, self.overall_burst),
+            client: Rate::per_second(self.client_rate, self.client_burst),
+            writes: Rate::per_hour(self.writes_per_hour),
+            lockout_after: self.lockout_after,
+            lockout_longest: self.lockout_longest,
+        }
+    }
 }

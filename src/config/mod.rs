@@ -23,8 +23,8 @@ use validate::Validator;
 pub use clock::{ClockRule, ClockSection};
 pub use error::{ConfigError, Origin, Problem};
 pub use file::{
-    AuditSection, BrokerSection, CheckSection, ConfigFile, DEFAULT_CONTROL_GROUP, EmbeddedBrokerSection, KeysSection, LogFormat,
-    LogSection, RegistrySection, SnapshotsSection, TokenSection,
+    AuditSection, BrokerSection, CheckSection, ConfigFile, DEFAULT_CONTROL_GROUP, EmbeddedBrokerSection, KeysSection, LimitsSection,
+    LogFormat, LogSection, RegistrySection, SnapshotsSection, TokenSection,
 };
 pub use http::{HttpAddress, HttpSection};
 pub use layers::nearest;

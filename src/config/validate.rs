@@ -84,6 +84,18 @@ impl<'a> Validator<'a> {
         self.range("clock.holdover-limit", file.clock.holdover_limit, 0..=MAX_INTERVAL, "seconds");
         self.range("clock.short-lifetime", file.clock.short_lifetime, 1..=MAX_LIFETIME, "seconds");
         self.range("clock.retry-after", file.clock.retry_after, 1..=MAX_LIFETIME, "seconds");
+        let limits = &file.limits;
+        for (name, value, unit) in [
+            ("limits.overall-rate", limits.overall_rate, "requests a second"),
+            ("limits.overall-burst", limits.overall_burst, "requests"),
+            ("limits.client-rate", limits.client_rate, "tokens a second"),
+            ("limits.client-burst", limits.client_burst, "tokens"),
+            ("limits.writes-per-hour", limits.writes_per_hour, "changes"),
+            ("limits.lockout-after", limits.lockout_after, "failures"),
+        ] {
+            self.range(name, value, 0..=1_000_000, unit);
+        }
+        self.range("limits.lockout-longest", limits.lockout_longest, 1..=MAX_LIFETIME, "seconds");
         self.range("credential.overlap", file.credential.overlap, 0..=MAX_INTERVAL, "seconds");
     }
 

@@ -30,7 +30,7 @@ use zeroize::Zeroizing;
 
 use crate::admin::{Administrator, ControlSocket, ReloadTrigger, Serving, group_id};
 use crate::audit::AuditLog;
-use crate::clients::{Assertions, Channel};
+use crate::clients::{Assertions, Channel, Limits};
 use crate::clock::UnixTime;
 use crate::config::{Config, ConfigError, DEFAULT_CONTROL_GROUP, PrivateFileError};
 use crate::endpoint::Engine;
@@ -181,8 +181,10 @@ impl Daemon {
         let clock = HostClock::new(&config.file.clock, newest_record(&registry, &keys)?);
         let (asked, dated) = (clock.clone(), clock.clone());
         registry.date_cut_offs(Box::new(move || dated.now()));
+        let limits = Arc::new(Limits::new(config.file.limits.rules(), clock.now()));
         let engine = Engine::new(config.settings(), registry.clone(), registry.clone(), ring)
             .with_clock(Arc::new(move || asked.standing()))
+            .with_limits(limits.clone())
             .with_assertions(assertions(&config, clock.now())?)
             .with_revocations(registry.clone())
             .with_enrolments(registry.clone());
@@ -197,7 +199,7 @@ impl Daemon {
         let mut forwarded = None;
         let links = Arc::new(Links::default());
         let snapshots = Keeper::new(&config, registry.clone());
-        let reloader = Reloader::new(config.clone(), engine.clone(), links.clone(), clock.clone(), registry.clone(), set_level);
+        let reloader = Reloader::new(config.clone(), engine.clone(), links.clone(), clock.clone(), limits, registry.clone(), set_level);
         let mut source = Source::new(&config, engine.clone(), links.clone(), vitals, snapshots.clone(), clock.clone(), reloader.clone());
 
         #[cfg(feature = "embedded-broker")]

@@ -14,6 +14,7 @@ use super::timekeeping::HostClock;
 use super::{DaemonError, link_options};
 use crate::admin::{ConfigurationStatus, ReloadDocument, ReloadTrigger};
 use crate::audit::{AuditLog as _, Event, What};
+use crate::clients::Limits;
 use crate::clock::UnixTime;
 use crate::config::Config;
 use crate::endpoint::Engine;
@@ -23,12 +24,13 @@ use crate::tls;
 
 /// Settings that are taken over at once, and those that `credgate check` reads by itself; a dot at the end stands for a whole section. The others wait
 /// for a restart.
-const TAKEN: [&str; 8] = [
+const TAKEN: [&str; 9] = [
     "broker.",
     "check.",
     "clock.",
     "embedded-broker.certificate-file",
     "embedded-broker.private-key-file",
+    "limits.",
     "log.level",
     "reload-on-change",
     "token.lifetime",
@@ -43,6 +45,7 @@ pub(super) struct Reloader {
     engine: Arc<Engine>,
     links: Arc<Links>,
     clock: Arc<HostClock>,
+    limits: Arc<Limits>,
     registry: Arc<Registry>,
     set_level: SetLevel,
     state: Mutex<State>,
@@ -73,11 +76,12 @@ impl Reloader {
         engine: Arc<Engine>,
         links: Arc<Links>,
         clock: Arc<HostClock>,
+        limits: Arc<Limits>,
         registry: Arc<Registry>,
         set_level: SetLevel,
     ) -> Arc<Self> {
         let state = State { contents: Contents::of(&config), files: look(&config), config, told: None };
-        Arc::new(Self { engine, links, clock, registry, set_level, state: Mutex::new(state) })
+        Arc::new(Self { engine, links, clock, limits, registry, set_level, state: Mutex::new(state) })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -173,6 +177,7 @@ impl Reloader {
         }
         self.engine.set_lifetime(next.file.token.lifetime);
         self.clock.set(&next.file.clock);
+        self.limits.set(next.file.limits.rules());
         (self.set_level)(&next.file.log.level);
         (state.config, state.contents) = (next, contents);
         Ok(ReloadDocument { taken, restart, certificate, link })

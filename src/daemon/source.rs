@@ -81,6 +81,7 @@ impl Source {
             clock: Some(self.clock.status()),
             snapshots: Some(self.snapshots.status()),
             configuration: self.reloader.status(),
+            lockouts: self.engine.lockouts(self.clock.now()),
             ..DaemonStatus::default()
         }
     }

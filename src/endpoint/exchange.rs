@@ -3,8 +3,9 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::limits::{Nobody, locked_out};
 use super::{Decision, Engine, Reply, Request};
-use crate::clients::{AuthenticatedClient, authenticate};
+use crate::clients::{AuthenticatedClient, Source, authenticate};
 use crate::clock::UnixTime;
 use crate::oauth::{self, Ask, ClientCredential, ClientId, ErrorCode, MalformedRequest, Operation, Reason, Refusal, Response, Table};
 use crate::token::TokenEntropy;
@@ -83,14 +84,22 @@ impl Engine {
         let writes = exchange.operation.writes();
         let _turn = writes.then(|| self.writing.take(request.client_id)).flatten();
         let (clients, assertions) = (self.clients.as_ref(), self.assertions.as_ref());
-        let authenticated = authenticate(decoded, request.client_id, request.channel, clients, assertions, now, &exchange.entropy);
+        let is_locked_out = !uses_assertion && self.is_locked_out(request.client_id, Source::Request, now);
+        let authenticated = match is_locked_out {
+            false => authenticate(decoded, request.client_id, request.channel, clients, assertions, now, &exchange.entropy),
+            // The work is that of any other failure.
+            true => authenticate(decoded, request.client_id, request.channel, &Nobody, assertions, now, &exchange.entropy)
+                .map_err(|refusal| if refusal.reason() == Reason::UnknownClient { locked_out(refusal) } else { refusal }),
+        };
+        self.proved(request.client_id, Source::Request, authenticated.as_ref().err(), now);
         // An assertion that was genuine is used up by now, and a change is made once, so only the answer itself can serve a request that is
         // delivered twice.
         let (outcome, is_spent) = match authenticated {
             Ok(client) => match writes.then(|| self.duplicates.find(request, now)).flatten() {
                 Some(reply) => return reply,
                 None => {
-                    let outcome = act(self, client, &exchange);
+                    let within = self.within_own_limits(request.client_id, exchange.operation, now, &exchange.entropy);
+                    let outcome = within.and_then(|()| act(self, client, &exchange));
                     let is_spent = uses_assertion || (writes && outcome.is_ok());
                     (outcome, is_spent)
                 }

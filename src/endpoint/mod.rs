@@ -5,6 +5,7 @@ mod duplicates;
 mod exchange;
 mod explain;
 mod introspect;
+mod limits;
 mod lists;
 mod live;
 mod metadata;
@@ -20,7 +21,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::clients::{
-    Assertions, AuthMethod, Channel, Client, ClientStore, CredentialStore, Occupancy, RotationRule, authenticate_session,
+    Assertions, AuthMethod, Channel, Client, ClientStore, CredentialStore, Limits, Occupancy, RotationRule, Source, authenticate_session,
 };
 use crate::clock::{Standing, UnixTime};
 use crate::enrolment::{self, EnrolmentStore};
@@ -33,6 +34,7 @@ use crate::token::{Lifetimes, RevocationStore, TokenEntropy};
 use credential::SelfService;
 use duplicates::Duplicates;
 use exchange::{Done, Exchange, Turns};
+use limits::{Nobody, locked_out};
 
 pub use explain::{Explanation, ForeseenToken, Grounds, Rehearsal, ToldError, explain};
 pub use metadata::{Metadata, MqttMetadata};
@@ -166,6 +168,7 @@ pub struct Engine {
     revocations: Option<Arc<dyn RevocationStore>>,
     enrolments: Option<Arc<dyn EnrolmentStore>>,
     clock: Option<ClockStanding>,
+    limits: Option<Arc<Limits>>,
     /// [`Lifetimes::default`], which may change while it serves.
     lifetime: AtomicU32,
     duplicates: Duplicates,
@@ -188,9 +191,16 @@ impl Engine {
             revocations: None,
             enrolments: None,
             clock: None,
+            limits: None,
             duplicates: Duplicates::default(),
             writing: Turns::default(),
         }
+    }
+
+    /// The same, within limits.
+    #[must_use]
+    pub fn with_limits(self, limits: Arc<Limits>) -> Self {
+        Self { limits: Some(limits), ..self }
     }
 
     /// The same, with client authentication by assertion.
@@ -272,13 +282,19 @@ impl Engine {
     ///
     /// # Errors
     /// `invalid_client`, with the same text and, for each kind of password, the same work for every reason.
-    pub fn authenticate_session(&self, id: &ClientId, password: &Secret, now: UnixTime) -> Result<Arc<Client>, Refusal> {
-        match &self.assertions {
+    pub fn authenticate_session(&self, id: &ClientId, password: &Secret, source: Source, now: UnixTime) -> Result<Arc<Client>, Refusal> {
+        let outcome = match &self.assertions {
             Some(assertions) if password.expose().contains(&b'.') || Sign1::is_begun_by(password.expose()) => {
                 assertions.authenticate_session(id, password, self.clients.as_ref(), now)
             }
+            _ if self.is_locked_out(id, source, now) => {
+                // The work is that of any other failure.
+                authenticate_session(id, password, &Nobody, now).map_err(locked_out)
+            }
             _ => authenticate_session(id, password, self.clients.as_ref(), now),
-        }
+        };
+        self.proved(id, source, outcome.as_ref().err(), now);
+        outcome
     }
 
     /// How full the memory of used assertions is; `None` if none are accepted.
@@ -317,7 +333,7 @@ impl Engine {
     #[must_use]
     pub fn handle(&self, request: &Request<'_>, now: UnixTime, entropy: TokenEntropy) -> Reply {
         let exchange = |operation| Exchange::new(request, operation, now, entropy);
-        match self.admit(request) {
+        match self.admit(request, now, &entropy) {
             Ok(Operation::Token) => self.serve(exchange(Operation::Token), Self::token),
             Ok(Operation::Nonce) => self.nonce(exchange(Operation::Nonce)),
             Ok(Operation::Credential) => self.serve(exchange(Operation::Credential), Self::credential),
@@ -330,7 +346,7 @@ impl Engine {
     }
 
     /// Everything that is refused without a look into the payload.
-    fn admit(&self, request: &Request<'_>) -> Result<Operation, Refusal> {
+    fn admit(&self, request: &Request<'_>, now: UnixTime, entropy: &TokenEntropy) -> Result<Operation, Refusal> {
         match request.envelope {
             Ok(()) => {}
             Err(EnvelopeFault::Retained) => {
@@ -340,9 +356,10 @@ impl Engine {
                 let text = "the Response Topic must be a topic below the client's own, without wildcards";
                 return Err(Refusal::invalid_request(Reason::ForeignResponseTopic, text));
             }
-            Err(EnvelopeFault::Overloaded { retry_after }) => return Err(Refusal::overloaded(retry_after)),
+            Err(EnvelopeFault::Overloaded { retry_after }) => return Err(Refusal::overloaded(limits::spread(retry_after, entropy))),
             Err(EnvelopeFault::NoRandomness) => return Err(Refusal::internal("no random bytes")),
         }
+        self.within_overall_limit(now, entropy)?;
         if request.payload.len() > self.settings.max_payload {
             let text = format!("the payload is larger than {} bytes", self.settings.max_payload);
             return Err(Refusal::invalid_request(Reason::Oversized, text));

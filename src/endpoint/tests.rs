@@ -3,6 +3,7 @@
 mod credential;
 mod explain;
 mod grants;
+mod limits;
 mod metadata;
 mod register;
 mod revocation;
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::{Decision, Engine, EnvelopeFault, Reply, Request, Settings};
-use crate::clients::{Assertions, AuthMethod, Channel, Client, ClientKey, ClientSecret, ClientStore, Status};
+use crate::clients::{Assertions, AuthMethod, Channel, Client, ClientKey, ClientSecret, ClientStore, Source, Status};
 use crate::clock::UnixTime;
 use crate::jose::{self, KeyRing, SigningKey, decode_unverified};
 use crate::oauth::{self, ClientId, ErrorCode, Format, Reason, Secret};
@@ -426,7 +427,10 @@ fn a_password_is_a_secret_or_an_assertion() {
     let (_, secret) = self::engine();
     let connect = |client_id: &str, password: &str| {
         let password = Secret::new(password.as_bytes().to_vec());
-        engine.authenticate_session(&client_id.parse().unwrap(), &password, NOW).map(|_| ()).map_err(|refusal| refusal.reason())
+        engine
+            .authenticate_session(&client_id.parse().unwrap(), &password, Source::Request, NOW)
+            .map(|_| ())
+            .map_err(|refusal| refusal.reason())
     };
     assert_eq!(connect("one", &secret), Ok(()));
     assert_eq!(connect("signer", &assertion(&json!({}))), Ok(()));

@@ -84,6 +84,8 @@ fn general(all: &mut Exposition, metrics: &Metrics, ready: bool) {
             family.sample(&[("state", state.as_str())], u8::from(clock.confidence == Some(*state)));
         }
     });
+    let help = "Pairs of a client and a source whose secrets are not looked at now, as too many proofs failed.";
+    all.number("gauge", "lockouts", help, Some(status.lockouts));
     let configuration = status.configuration.as_ref();
     let help = "0 if the configuration was refused when it was last read anew, and an older one is in force.";
     let is_taken = configuration.is_none_or(|configuration| configuration.problem.is_none());

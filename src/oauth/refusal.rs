@@ -156,6 +156,14 @@ reasons! {
     DeviceEnrolled = "device_enrolled";
     /// The client id that the device would get, or that it uses to connect, belongs to a client.
     ClientIdTaken = "client_id_taken";
+    /// Too many proofs for the client failed, from where this one came: its secret is not looked at for a while.
+    LockedOut = "locked_out";
+    /// All clients together ask for more than the gateway is to serve.
+    OverallLimit = "overall_limit";
+    /// The client asks for more tokens than it may have in so short a time.
+    ClientLimit = "client_limit";
+    /// The client wants more written to the disk than it may in so short a time.
+    WriteLimit = "write_limit";
     /// The gateway's queues are full.
     Overloaded = "overloaded";
     /// The gateway has no key to sign with, or no randomness.

@@ -88,6 +88,9 @@ fn operators_and_credentials_and_the_daemon(site: &Site) {
 }
 
 fn refusals_are_counted_together(site: &Site) {
+    let config = fs::read_to_string(site.config()).unwrap();
+    fs::write(site.config(), config + "[limits]\nlockout-after = 0\n").unwrap();
+    site.credgate(&["reload"]);
     site.define_policy();
     let secret = site.add_client("dev1", "telemetry:write");
     let device = Device::connect(site, "dev1", &secret);

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_cbor::Value as Cbor;
 
 use super::*;
+use crate::clients::{LimitRules, Limits, Rate};
 use crate::jose::Algorithm;
 use crate::policy::{Dialect, TokenFormat};
 use crate::token::{NotKept, RevocationState, RevocationStore, Revocations, RevokedToken};
@@ -371,4 +372,21 @@ fn lists_tell_what_is_void_at_each_resource_server() {
     let (_, claims) = decode_unverified(&token).unwrap();
     assert_eq!(lists[1].1.tokens[0].jti, claims["jti"]);
     assert!(engine().0.revocation_lists(NOW, 65_536).0.is_empty());
+}
+
+#[test]
+fn deny_more_changes_than_a_client_may_have_written() {
+    let Bench { engine, secret, revoked } = bench();
+    let rules = LimitRules { writes: Rate::per_hour(2), ..LimitRules::default() };
+    let bench = Bench { engine: engine.with_limits(Arc::new(Limits::new(rules, NOW))), secret, revoked };
+    let tokens: Vec<String> = (0..3).map(|_| bench.token("one", "rs1")).collect();
+    for token in &tokens[..2] {
+        assert!(bench.revoke("one", token).1.is_accepted());
+    }
+    let (answer, decision) = bench.revoke("one", &tokens[2]);
+    assert!(answer["retry_after"].as_u64().is_some_and(|wait| wait >= 3_600), "{answer}");
+    assert_refused((answer, decision), ErrorCode::TemporarilyUnavailable, Reason::WriteLimit);
+    assert!(bench.revoke("two", &bench.token("two", "rs1")).1.is_accepted(), "another client");
+    let later = NOW.saturating_add(3_600);
+    assert!(bench.at(later, "one", "revoke", &json!({"token": tokens[2]})).1.is_accepted());
 }

@@ -11,6 +11,7 @@ use mqtt5::protocol::v5::reason_codes::ReasonCode;
 use tracing::info;
 
 use crate::audit::What;
+use crate::clients::Source;
 use crate::mqtt::gateway::{Gateway, LinkKind};
 use crate::mqtt::topics::Topics;
 use crate::oauth::{ClientId, Reason, Secret};
@@ -36,7 +37,7 @@ impl Access {
     }
 
     /// The session's user id. Credentials first: a stranger learns nothing of the rules behind them.
-    fn admit(&self, connect: &ConnectPacket) -> Result<String, Denial> {
+    fn admit(&self, connect: &ConnectPacket, address: SocketAddr) -> Result<String, Denial> {
         let bad_credentials = |reason| Denial { code: ReasonCode::BadUsernameOrPassword, reason };
         let (Some(username), Some(password)) = (&connect.username, &connect.password) else {
             return Err(bad_credentials(Reason::NoCredentials));
@@ -47,7 +48,7 @@ impl Access {
         let password = Secret::new(password.clone());
         let user_id = match engine.authenticate_enrolment(&client_id, &password, now) {
             Some(outcome) => outcome.map(|_| format!("{REGISTERING}{client_id}")),
-            None => engine.authenticate_session(&client_id, &password, now).map(|_| client_id.to_string()),
+            None => engine.authenticate_session(&client_id, &password, Source::Address(address.ip()), now).map(|_| client_id.to_string()),
         };
         let user_id = user_id.map_err(|refusal| bad_credentials(refusal.reason()))?;
 
@@ -76,7 +77,7 @@ impl Access {
     fn authenticate(&self, connect: &ConnectPacket, address: SocketAddr) -> AuthResult {
         let link = LinkKind::EmbeddedBroker.as_str();
         let operation = "connect";
-        match self.admit(connect) {
+        match self.admit(connect, address) {
             Ok(user_id) => {
                 let (client_id, told) = match user_id.strip_prefix(REGISTERING) {
                     Some(name) => (name, "device connected to register"),
