@@ -56,5 +56,5 @@ pub use queries::{
 pub use reload::{ConfigurationStatus, Reload, ReloadDocument, ReloadTrigger};
 pub use socket::ControlSocket;
 pub use socket_file::{Audience, SocketFile};
-pub use status::{ClockStatus, DaemonStatus, LinkStatus, ListenerStatus, Rates, SnapshotStatus};
+pub use status::{ClockStatus, DaemonStatus, LinkStatus, ListenerStatus, Rates, SnapshotStatus, WearStatus};
 pub use tokens::{ClientTokensDocument, RevokedTokenDocument, TokenReference};

@@ -41,6 +41,9 @@ pub struct DaemonStatus {
     /// The registry's snapshots.
     #[serde(default)]
     pub snapshots: Option<SnapshotStatus>,
+    /// What is written to the disk.
+    #[serde(default)]
+    pub wear: Option<WearStatus>,
     /// Pairs of a client and a source whose secrets are not looked at now, as too many proofs failed.
     #[serde(default)]
     pub lockouts: usize,
@@ -106,6 +109,15 @@ pub struct ClockStatus {
     /// Seconds by which the host's clock is behind `now`, if it is not to be trusted for that.
     #[serde(default)]
     pub behind: u64,
+}
+
+/// What the gateway writes to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WearStatus {
+    /// Bytes within the last day, or since the start if that is less.
+    pub day: u64,
+    /// Bytes from which on it warns (`check.daily-writes`); 0 for never.
+    pub budget: u64,
 }
 
 /// The snapshots of the registry.

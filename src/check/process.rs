@@ -31,6 +31,36 @@ pub(super) fn daemon(world: &World<'_>) -> Findings {
     Ok(findings)
 }
 
+pub(super) fn configuration(world: &World<'_>) -> Findings {
+    let status = world.running()?;
+    let Some(told) = &status.configuration else { return Ok(vec![Finding::ok("it is the one of its start")]) };
+    let mut findings = Vec::new();
+    if let Some(problem) = &told.problem {
+        let what = format!("the configuration read at {} is refused, and the one before is in force: {problem}", told.at);
+        findings.push(Finding::error(what, "correct it, then `credgate reload`"));
+    }
+    if !told.restart.is_empty() {
+        let what = format!("changed since the start, and not in force yet: {}", told.restart.join(", "));
+        findings.push(Finding::warning(what, "restart the gateway: `systemctl restart credgate`"));
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok(format!("it was read anew at {}", told.at)));
+    }
+    Ok(findings)
+}
+
+pub(super) fn writes(world: &World<'_>) -> Findings {
+    let status = world.running()?;
+    let wear = status.wear.ok_or_else(|| Finding::skipped("this gateway does not tell what it writes"))?;
+    let told = format!("{} kB within the last day", wear.day / 1_000);
+    Ok(vec![if wear.budget > 0 && wear.day > wear.budget {
+        let advice = "`credgate audit list` tells of changes; fewer of them, registry.last-used-interval and snapshots.interval write less";
+        Finding::warning(format!("{told}, and check.daily-writes allows {}: cards wear out by it", wear.budget / 1_000), advice)
+    } else {
+        Finding::ok(told)
+    }])
+}
+
 pub(super) fn version(world: &World<'_>) -> Findings {
     let status = world.running()?;
     let own = env!("CARGO_PKG_VERSION");
@@ -121,6 +151,8 @@ mod tests {
     use super::super::host::tests::host;
     use super::super::world::tests::running;
     use super::*;
+    use crate::admin::{ConfigurationStatus, ReloadTrigger, WearStatus};
+    use crate::clock::UnixTime;
 
     #[test]
     fn core_dumps_are_told() {
@@ -137,6 +169,39 @@ mod tests {
         let (_directory, host) = host(&[("proc/7/status", status), ("proc/7/cgroup", "0::/system.slice/credgate.service\n")]);
         let found = hardening(&running(&host, |_| ())).unwrap();
         assert!(found.len() == 1 && found[0].outcome == Outcome::Ok && found[0].found.contains("990"), "{found:?}");
+    }
+
+    #[test]
+    fn a_configuration_that_is_not_in_force_is_told() {
+        let (_directory, host) = host(&[]);
+        let outcomes = |problem: Option<&str>, restart: &[&str]| {
+            let told = ConfigurationStatus {
+                at: UnixTime::from_secs(1_800_000_000),
+                trigger: ReloadTrigger::Signal,
+                problem: problem.map(str::to_owned),
+                restart: restart.iter().map(|&setting| setting.to_owned()).collect(),
+            };
+            let found = configuration(&running(&host, |status| status.configuration = Some(told))).unwrap();
+            found.into_iter().map(|finding| (finding.outcome, finding.found)).collect::<Vec<_>>()
+        };
+        assert_eq!(configuration(&running(&host, |_| ())).unwrap()[0].outcome, Outcome::Ok);
+        assert_eq!(outcomes(None, &[])[0].0, Outcome::Ok);
+        let found = outcomes(Some("line 3"), &["issuer"]);
+        assert!(
+            matches!(found.as_slice(), [(Outcome::Error, first), (Outcome::Warning, second)]
+            if first.contains("line 3") && second.contains("issuer")),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn what_wears_out_a_card_is_told() {
+        let (_directory, host) = host(&[]);
+        for (day, budget, expected) in [(5_000, 5_000, Outcome::Ok), (5_001, 5_000, Outcome::Warning), (5_001, 0, Outcome::Ok)] {
+            let found = writes(&running(&host, |status| status.wear = Some(WearStatus { day, budget }))).unwrap();
+            assert!(found[0].outcome == expected && found[0].found.starts_with("5 kB"), "{found:?}");
+        }
+        assert_eq!(writes(&running(&host, |_| ())).unwrap_err().outcome, Outcome::Skipped);
     }
 
     #[test]

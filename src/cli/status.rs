@@ -60,6 +60,10 @@ fn shown(status: &DaemonStatus) -> Vec<(&'static str, String)> {
         let told = if snapshots.interval == 0 { "off".to_owned() } else { format!("{} kept{newest}{problem}", snapshots.kept) };
         shown.push(("  Snapshots", told));
     }
+    if let Some(wear) = &status.wear {
+        let beyond = if wear.budget > 0 && wear.day > wear.budget { ", MORE than check.daily-writes allows" } else { "" };
+        shown.push(("  Written", format!("{} kB within a day{beyond}", wear.day / 1_000)));
+    }
     if let Some(clock) = &status.clock {
         shown.push(("Clock", trust(clock)));
     }

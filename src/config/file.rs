@@ -329,13 +329,15 @@ impl Default for LogSection {
 pub struct CheckSection {
     /// Bytes that should be free where the state directory lies.
     pub min_disk_free: u64,
+    /// Bytes that the gateway should write to disks within a day at most; 0 for any number.
+    pub daily_writes: u64,
     /// Seconds that certificates should still be valid for.
     pub certificate_warning: u32,
 }
 
 impl Default for CheckSection {
     fn default() -> Self {
-        Self { min_disk_free: 64 * 1_024 * 1_024, certificate_warning: 30 * 86_400 }
+        Self { min_disk_free: 64 * 1_024 * 1_024, daily_writes: 100_000_000, certificate_warning: 30 * 86_400 }
     }
 }
 

@@ -80,6 +80,7 @@ impl<'a> Validator<'a> {
         }
         self.range("snapshots.keep", snapshots.keep, 1..=100, "snapshots");
         self.range("check.min-disk-free", file.check.min_disk_free, 0..=1 << 50, "bytes");
+        self.range("check.daily-writes", file.check.daily_writes, 0..=1 << 50, "bytes");
         self.range("check.certificate-warning", file.check.certificate_warning, 0..=MAX_INTERVAL, "seconds");
         self.range("clock.holdover-limit", file.clock.holdover_limit, 0..=MAX_INTERVAL, "seconds");
         self.range("clock.short-lifetime", file.clock.short_lifetime, 1..=MAX_LIFETIME, "seconds");

@@ -16,6 +16,7 @@ mod supervision;
 mod timekeeping;
 mod usage;
 mod vitals;
+mod wear;
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -136,6 +137,7 @@ pub struct Daemon {
     timekeeping: JoinHandle<()>,
     rates: JoinHandle<()>,
     watch: JoinHandle<()>,
+    wear: JoinHandle<()>,
     reloader: Arc<Reloader>,
     #[cfg(feature = "http")]
     http: JoinHandle<()>,
@@ -290,6 +292,7 @@ impl Daemon {
             timekeeping,
             rates,
             watch: tokio::spawn(reloader.clone().watch()),
+            wear: tokio::spawn(wear::watch(source.clone(), reloader.clone())),
             reloader,
             #[cfg(feature = "http")]
             http,
@@ -341,6 +344,7 @@ impl Daemon {
         self.audit_tasks.shutdown().await;
         self.rates.abort();
         self.watch.abort();
+        self.wear.abort();
         self.links.stop().await;
         #[cfg(feature = "http")]
         {

@@ -93,6 +93,11 @@ impl Reloader {
         self.state().config.file.broker.url.clone()
     }
 
+    /// `check.daily-writes`, in bytes.
+    pub(super) fn daily_writes(&self) -> u64 {
+        self.state().config.file.check.daily_writes
+    }
+
     /// What came of the last time; `None` if the configuration is that of the start.
     pub(super) fn status(&self) -> Option<ConfigurationStatus> {
         self.state().told.clone()

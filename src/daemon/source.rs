@@ -9,6 +9,7 @@ use super::reload::Reloader;
 use super::snapshots::Keeper;
 use super::timekeeping::HostClock;
 use super::vitals::{Vitals, built_at};
+use super::wear::Wear;
 use crate::admin::{ClockMetrics, DaemonStatus, LinkStatus, ListenerStatus, Metrics, ReplayMetrics};
 use crate::clock::UnixTime;
 use crate::config::Config;
@@ -29,6 +30,8 @@ pub(super) struct Source {
     /// Where metrics and health are served.
     pub(super) http: Vec<String>,
     pub(super) history: Arc<History>,
+    /// What is written within a day.
+    pub(super) wear: Wear,
     pub(super) snapshots: Arc<Keeper>,
     clock: Arc<HostClock>,
     reloader: Arc<Reloader>,
@@ -55,6 +58,7 @@ impl Source {
             embedded: None,
             http: Vec::new(),
             history: Arc::default(),
+            wear: Wear::default(),
             snapshots,
             clock,
             reloader,
@@ -81,9 +85,15 @@ impl Source {
             clock: Some(self.clock.status()),
             snapshots: Some(self.snapshots.status()),
             configuration: self.reloader.status(),
+            wear: Some(self.wear.status(self.reloader.daily_writes())),
             lockouts: self.engine.lockouts(self.clock.now()),
             ..DaemonStatus::default()
         }
+    }
+
+    /// Bytes that this process has caused to be written to disks, if the kernel tells.
+    pub(super) fn written_bytes(&self) -> Option<u64> {
+        self.vitals.written_bytes()
     }
 
     fn broker(&self, gateway: &Gateway) -> LinkStatus {

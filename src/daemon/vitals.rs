@@ -30,19 +30,24 @@ impl Vitals {
         Self { io: File::open("/proc/self/io").ok() }
     }
 
+    /// Bytes that the process has caused to be written to disks.
+    #[must_use]
+    pub fn written_bytes(&self) -> Option<u64> {
+        number(&self.io.as_ref().and_then(text)?, "write_bytes:")
+    }
+
     /// The counts now.
     #[must_use]
     pub fn read(&self) -> ProcessMetrics {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-        let io = self.io.as_ref().and_then(text).unwrap_or_default();
         ProcessMetrics {
             resident_bytes: number(&status, "VmRSS:").map(|kibibytes| kibibytes.saturating_mul(1_024)),
             threads: number(&status, "Threads:"),
             // The directory is open meanwhile, and counts itself.
             open_fds: std::fs::read_dir("/proc/self/fd").ok().map(|entries| (entries.count() as u64).saturating_sub(1)),
             max_fds: number(&limits, "Max open files"),
-            written_bytes: number(&io, "write_bytes:"),
+            written_bytes: self.written_bytes(),
             cpu_seconds: std::fs::read_to_string("/proc/self/stat").ok().and_then(|stat| cpu_seconds(&stat)),
         }
     }

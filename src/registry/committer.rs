@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::audit::{Notes, Trail, Wish};
 use super::error::RegistryError;
-use super::meta::{self, Mark, Meta};
+use super::meta::{Mark, Marker, Meta};
 use super::revocations::{Revoked, Sequence};
 use super::store::{Store, Write};
 use super::{load, now};
@@ -30,7 +30,7 @@ use crate::token::Revocations;
 pub(super) struct Memory {
     /// As it was when the registry was opened.
     pub(super) meta: Meta,
-    /// Entries of the audit trail that were there when the registry was last closed, and are not any more.
+    /// Entries of the audit trail that were acknowledged, and are not there any more.
     pub(super) lost: u64,
     pub(super) clients: RwLock<HashMap<ClientId, Arc<Client>>>,
     pub(super) policy: RwLock<Arc<Policy>>,
@@ -481,6 +481,7 @@ impl Drop for CloseAtEnd<'_> {
 
 fn run(mut store: Store, mut trail: Trail, shared: &Shared) {
     let _end = CloseAtEnd(shared);
+    let mut marker = Marker::default();
     loop {
         let (changes, looks) = {
             let waiting = |queue: &mut Queue| queue.changes.is_empty() && queue.looks.is_empty() && !queue.closed;
@@ -492,30 +493,33 @@ fn run(mut store: Store, mut trail: Trail, shared: &Shared) {
             shared.notes.end(now());
         }
         if !changes.is_empty() || (is_end && !shared.notes.is_empty()) {
-            commit(&mut store, &mut trail, shared, changes);
+            let answers = commit(&mut store, &mut trail, shared, changes);
+            mark(&mut marker, &store, &trail, false);
+            for (answer, outcome) in answers {
+                // A caller that no longer waits is no concern of the others.
+                let _ = answer.send(outcome);
+            }
         }
         looks.into_iter().for_each(|look| look(&store, &trail));
         if is_end {
-            mark(&store, &trail);
+            mark(&mut marker, &store, &trail, true);
             return;
         }
     }
 }
 
 /// Notes beside the log how far it goes, for whoever opens it next.
-fn mark(store: &Store, trail: &Trail) {
+fn mark(marker: &mut Marker, store: &Store, trail: &Trail, is_end: bool) {
     // What is on disk, which may have become another registry since it was opened.
     let lineage = load::<Meta>(store).ok().and_then(|found| found.first().map(|meta| meta.lineage));
     let Some(mark) = lineage.map(|lineage| Mark { lineage, audit_seq: trail.last() }) else { return };
-    if meta::marked(store.directory()).ok().flatten() != Some(mark)
-        && let Err(error) = meta::mark(store.directory(), mark)
-    {
+    if let Err(error) = marker.note(store.directory(), mark, is_end) {
         tracing::warn!(code = error.code(), %error, "it cannot be noted how far the registry goes");
     }
 }
 
-/// Makes changes durable, and with them whatever waits for the audit trail; puts them into force and answers them.
-fn commit(store: &mut Store, trail: &mut Trail, shared: &Shared, changes: Vec<Change>) {
+/// Makes changes durable, and with them whatever waits for the audit trail, and puts them into force. Returns who waits for which answer.
+fn commit(store: &mut Store, trail: &mut Trail, shared: &Shared, changes: Vec<Change>) -> Vec<(SyncSender<Outcome>, Outcome)> {
     let mut writes = Vec::with_capacity(changes.len());
     let mut effects = Vec::with_capacity(changes.len());
     let mut answers = Vec::with_capacity(changes.len());
@@ -559,8 +563,5 @@ fn commit(store: &mut Store, trail: &mut Trail, shared: &Shared, changes: Vec<Ch
     drop(queue);
     // What was before is given up when nobody waits for it.
     drop(replaced);
-    for answer in answers {
-        // A caller that no longer waits is no concern of the others.
-        let _ = answer.send(outcome.clone());
-    }
+    answers.into_iter().map(|answer| (answer, outcome.clone())).collect()
 }

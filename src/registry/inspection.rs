@@ -92,8 +92,7 @@ fn inspect(store: &Store, memory: &Memory) -> Inspection {
     let (policy, book) = (memory.policy(), memory.book());
     let revoked = || memory.revoked.read().unwrap_or_else(PoisonError::into_inner);
     if memory.lost > 0 {
-        inspection
-            .tell(format!("the registry had {} more entries in its audit trail when it was last closed: its end was lost", memory.lost));
+        inspection.tell(format!("the registry had {} more entries in its audit trail: its end was lost", memory.lost));
     }
     // A kind of record that is new has to be looked at, too.
     for tree in Tree::ALL {

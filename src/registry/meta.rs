@@ -4,8 +4,9 @@
 //! an empty log is a lost one.
 
 use std::fmt;
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -127,7 +128,7 @@ impl Record for Meta {
 pub(super) struct Mark {
     /// Which registry lies there; one that is not known if the mark cannot be read.
     pub(super) lineage: Lineage,
-    /// The last entry of its audit trail when it was closed: a log that ends before has lost its end.
+    /// The last entry of its audit trail that was acknowledged: a log that ends before has lost its end.
     pub(super) audit_seq: u64,
 }
 
@@ -153,7 +154,45 @@ pub(super) fn marked(registry: &Path) -> Result<Option<Mark>, RegistryError> {
 
 /// Makes or replaces the mark, durably.
 pub(super) fn mark(registry: &Path, mark: Mark) -> Result<(), RegistryError> {
-    let Mark { lineage, audit_seq } = mark;
-    let text = format!("{{\"lineage\":\"{lineage}\",\"audit_seq\":{audit_seq}}}\n");
-    directory::write_private(registry, MARK, text.as_bytes())
+    directory::write_private(registry, MARK, mark.text().as_bytes())
+}
+
+impl Mark {
+    /// Always as long, so that it can be written over in one piece.
+    fn text(self) -> String {
+        let Self { lineage, audit_seq } = self;
+        format!("{{\"lineage\":\"{lineage}\",\"audit_seq\":{audit_seq:>20}}}\n")
+    }
+}
+
+/// Keeps the mark up with a registry that is open. The kernel writes it to the disk within half a minute; what a power cut takes of it is a warning
+/// less, and a kill takes nothing.
+#[derive(Debug, Default)]
+pub(super) struct Marker {
+    file: Option<File>,
+    noted: Option<Mark>,
+}
+
+impl Marker {
+    /// Notes how far the log goes; at the end so that it is on the disk.
+    pub(super) fn note(&mut self, registry: &Path, mark: Mark, is_end: bool) -> Result<(), RegistryError> {
+        let path = registry.join(MARK);
+        let file = match &self.file {
+            Some(file) => file,
+            None => {
+                if marked(registry)?.is_none() {
+                    self::mark(registry, mark)?;
+                }
+                let opened = OpenOptions::new().write(true).open(&path).map_err(RegistryError::io("open", &path))?;
+                self.file.insert(opened)
+            }
+        };
+        let written = match self.noted == Some(mark) {
+            true => Ok(()),
+            false => file.write_all_at(mark.text().as_bytes(), 0),
+        };
+        written.and_then(|()| if is_end { file.sync_data() } else { Ok(()) }).map_err(RegistryError::io("write", &path))?;
+        self.noted = Some(mark);
+        Ok(())
+    }
 }

@@ -142,13 +142,13 @@ impl Registry {
         self.memory.meta.restored.as_ref()
     }
 
-    /// If the registry has lost its end since it was last closed, and nothing has more of it, then that has to be told.
+    /// If the registry has lost its end, and nothing has more of it, then that has to be told.
     fn tell_of_loss(&self) {
         let lost = self.memory.lost;
         if lost > 0 {
             tracing::error!(
                 entries = lost,
-                "THE REGISTRY HAS LOST ITS END: it was closed with more entries in its audit trail than it has now, and no snapshot has them. The last \
+                "THE REGISTRY HAS LOST ITS END: it had more entries in its audit trail than it has now, and no snapshot has them. The last \
                  changes are undone. Check the disk, and compare"
             );
             self.note(Event { count: Some(lost), ..Event::of(What::RegistryLostEnd) });

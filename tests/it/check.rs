@@ -98,7 +98,7 @@ fn a_sound_installation_has_no_errors() {
         ] {
             assert_eq!(result(id), "ok", "{id}: {report:#}");
         }
-        for id in ["control-socket", "version", "core-dumps", "open-files", "broker-session"] {
+        for id in ["control-socket", "configuration-in-force", "version", "writes", "core-dumps", "open-files", "broker-session"] {
             assert_eq!(result(id), if is_running { "ok" } else { "skipped" }, "{id}: {report:#}");
         }
         assert_eq!(result("daemon"), if is_running { "ok" } else { "warning" });
@@ -111,7 +111,7 @@ fn a_sound_installation_has_no_errors() {
     }
     let table = site.run(&["check"]);
     let text = String::from_utf8_lossy(&table.stdout).into_owned();
-    assert!(text.contains("WHAT TO DO") && text.contains("credgate serve") && text.contains("24 checks: "), "{text}");
+    assert!(text.contains("WHAT TO DO") && text.contains("credgate serve") && text.contains("26 checks: "), "{text}");
     assert!(table.stderr.is_empty(), "progress is for terminals: {table:?}");
 }
 

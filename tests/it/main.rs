@@ -31,6 +31,7 @@ mod embedded;
 mod enrolment;
 mod explain;
 mod first_steps;
+mod flash;
 #[cfg(feature = "top")]
 mod generated;
 mod golden;

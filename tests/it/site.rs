@@ -127,12 +127,17 @@ impl Site {
 
     /// Starts the daemon and waits until it serves.
     pub fn start(&self) {
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("daemon.log")).unwrap();
+        self.start_with_log("trace", &self.path("daemon.log"));
+    }
+
+    /// The same with the log of that level in that file, instead of all of it where [`Self::log`] finds it.
+    pub fn start_with_log(&self, level: &str, path: &Path) {
+        let log = fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
         let child = Command::new(gateway())
             .arg("serve")
             .arg("--config")
             .arg(self.config())
-            .env("CREDGATE_LOG__LEVEL", "trace")
+            .env("CREDGATE_LOG__LEVEL", level)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

@@ -13,6 +13,7 @@ mod kill;
 mod measure;
 mod revocations;
 mod snapshots;
+mod torn;
 mod trail;
 
 use std::path::Path;
