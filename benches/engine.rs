@@ -17,11 +17,13 @@ use std::time::{Duration, Instant};
 use credgate::clients::{Assertions, AuthMethod, Channel, Client, ClientKey, ClientSecret, ClientStore};
 use credgate::clock::UnixTime;
 use credgate::endpoint::{Engine, Request, Settings};
-use credgate::jose::{self, KeyRing, SigningKey};
-use credgate::oauth::{self, ClientId, Format};
+use credgate::jose::seal::NONCE;
+use credgate::jose::{self, EncryptionKey, KeyRing, Sealer, SigningKey};
+use credgate::oauth::{self, ClientId, Format, Operation, Param, RequestDigest};
 use credgate::policy::{Policy, PolicyStore, ResourceServer, Scope, TokenFormat};
 use credgate::token::Lifetimes;
 use criterion::Criterion;
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use zeroize::Zeroizing;
 
 const NOW: UnixTime = UnixTime::from_secs(1_795_383_984);
@@ -51,6 +53,20 @@ struct Bench {
     cbor: Vec<u8>,
     cwt: Vec<u8>,
     device_key: Arc<SigningKey>,
+}
+
+/// As the daemon's.
+struct RingSealer;
+
+impl Sealer for RingSealer {
+    fn random(&self, bytes: &mut [u8]) -> bool {
+        getrandom::fill(bytes).is_ok()
+    }
+
+    fn encrypt(&self, key: &[u8; 32], nonce: [u8; NONCE], aad: &[u8], content: &mut Vec<u8>) -> bool {
+        let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).unwrap());
+        key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(aad), content).is_ok()
+    }
 }
 
 /// The client that signs assertions.
@@ -99,7 +115,9 @@ impl Bench {
             Settings { issuer: "https://credgate.local".into(), lifetimes: Lifetimes { default: 300, maximum: 3_600 }, max_payload: 8_192 };
         let started_at = UnixTime::from_secs(NOW.as_secs() - 1_000);
         let assertions = Assertions::new(settings.issuer.clone(), started_at, 1 << 20, Zeroizing::new([5; 32]));
-        let engine = Engine::new(settings, store.clone(), store, KeyRing::new(key.clone(), Vec::new())).with_assertions(assertions);
+        let engine = Engine::new(settings, store.clone(), store, KeyRing::new(key.clone(), Vec::new()))
+            .with_assertions(assertions)
+            .with_sealer(Box::new(RingSealer));
         let secret = std::str::from_utf8(secret.expose()).unwrap();
         let json = format!(r#"{{"grant_type":"client_credentials","client_secret":"{secret}","scope":"telemetry:write"}}"#);
         let mut cbor = vec![0xa2, 0x09, 0x6f];
@@ -117,17 +135,24 @@ impl Bench {
         self.answer_to(&self.client_id, format, payload);
     }
 
-    /// A hundred requests by assertions that were never used.
-    fn assertions(&self, batch: usize) -> Vec<Vec<u8>> {
+    /// A hundred requests by assertions that were never used, named by a word and the batch; if wanted, for sealed answers.
+    fn assertions(&self, word: &str, batch: usize, seal: Option<EncryptionKey>) -> Vec<Vec<u8>> {
+        let grant_type = (Param::GrantType, serde_cbor::Value::Integer(2));
+        let bound =
+            RequestDigest::of(Operation::Token, seal.map(|key| (Param::JweKey, key.jwk())).into_iter().chain([grant_type]).collect());
         let request = |number: usize| {
             let now = NOW.as_secs();
             let claims = serde_json::json!({
-                "iss": SIGNER, "sub": SIGNER, "aud": "https://credgate.local", "iat": now, "exp": now + 60, "jti": format!("{batch}-{number}"),
+                "iss": SIGNER, "sub": SIGNER, "aud": "https://credgate.local", "iat": now, "exp": now + 60, "jti": format!("{word}-{batch}-{number}"),
+                "rqh": bound.to_text(),
             });
             let assertion = jose::sign("JWT", &claims, &self.device_key).unwrap();
-            let members = serde_json::json!({
+            let mut members = serde_json::json!({
                 "grant_type": "client_credentials", "client_assertion_type": oauth::ASSERTION_TYPE, "client_assertion": assertion,
             });
+            if let Some(key) = seal {
+                members["jwe_key"] = serde_json::to_value(key.jwk()).unwrap();
+            }
             members.to_string().into_bytes()
         };
         (0..BATCH).map(request).collect()
@@ -192,11 +217,19 @@ fn main() {
         key.verify_strict(black_box(&message), &signature).unwrap();
     };
     report("engine, assertion, JSON", "a bare verification and a bare signature", |number| {
-        let requests = bench.assertions(number);
+        let requests = bench.assertions("a", number, None);
         let bare = time(|_| {
             verify();
             bench.sign();
         });
         (bare, time(|index| bench.answer_to(&signer, Format::Json, &requests[index])))
+    });
+    report("engine, assertion, JSON, sealed", "the same not sealed", |number| {
+        let [open, sealed] =
+            [("o", None), ("s", Some(EncryptionKey::of(&Zeroizing::new([6; 32]))))].map(|(word, key)| bench.assertions(word, number, key));
+        (
+            time(|index| bench.answer_to(&signer, Format::Json, &open[index])),
+            time(|index| bench.answer_to(&signer, Format::Json, &sealed[index])),
+        )
     });
 }

@@ -203,7 +203,7 @@ async fn load<'a>(args: &Arc<Args>, credentials: impl ExactSizeIterator<Item = &
 }
 
 async fn device(args: Arc<Args>, options: DeviceOptions, ready: Arc<Barrier>, handshakes: Arc<Semaphore>) -> Result<Outcome, Failure> {
-    let query = TokenQuery { format: args.format, scope: None, audience: None, pop: false, state: None };
+    let query = TokenQuery { format: args.format, scope: None, audience: None, pop: false, sealed: false, state: None };
     let mut session = {
         let _permit = handshakes.acquire().await?;
         let mut session = Session::connect(&options).await?;

@@ -1449,7 +1449,7 @@ _credgate() {
             return 0
             ;;
         credgate__subcmd__device__subcmd__token)
-            opts="-h --broker --ca-file --format --mqtt-version --qos --timeout --topic-prefix --client-id --secret-file --key-file --issuer --mqtt-password-file --no-clock --cose --mqtt-client-id --scope --audience --pop --decode --verify --output --config --control-socket --help"
+            opts="-h --broker --ca-file --format --mqtt-version --qos --timeout --topic-prefix --client-id --secret-file --key-file --issuer --mqtt-password-file --no-clock --cose --mqtt-client-id --scope --audience --pop --sealed --decode --verify --output --config --control-socket --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -106,6 +106,7 @@ complete -c credgate -n "__fish_credgate_using_subcommand device; and __fish_see
 complete -c credgate -n "__fish_credgate_using_subcommand device; and __fish_seen_subcommand_from token" -l no-clock -d 'Behave as a device without a clock: ask for a nonce first'
 complete -c credgate -n "__fish_credgate_using_subcommand device; and __fish_seen_subcommand_from token" -l cose -d 'With --format cbor, sign the assertion as COSE_Sign1, as a device without JSON does'
 complete -c credgate -n "__fish_credgate_using_subcommand device; and __fish_seen_subcommand_from token" -l pop -d 'Have the token bound to the key of --key-file (proof of possession)'
+complete -c credgate -n "__fish_credgate_using_subcommand device; and __fish_seen_subcommand_from token" -l sealed -d 'Have the token sealed for this command alone, so that a broker that reads everything holds nothing usable'
 complete -c credgate -n "__fish_credgate_using_subcommand device; and __fish_seen_subcommand_from token" -l decode -d 'Print the token\'s header and claims instead of the token'
 complete -c credgate -n "__fish_credgate_using_subcommand device; and __fish_seen_subcommand_from token" -l verify -d 'Check the token by the issuer and the keys that the gateway publishes on the broker'
 complete -c credgate -n "__fish_credgate_using_subcommand device; and __fish_seen_subcommand_from token" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -239,8 +239,14 @@ impl<'a> Stage<'a> {
 
     /// A device gets a token and checks it as a resource server would.
     async fn check(&self, version: MqttVersion, format: Format, scope: &str, screen: &mut Screen) -> Result<Value, CliError> {
-        let query =
-            TokenQuery { format, scope: Some(word(scope)?), audience: None, pop: false, state: Some(format!("demo-{}", format.as_str())) };
+        let query = TokenQuery {
+            format,
+            scope: Some(word(scope)?),
+            audience: None,
+            pop: false,
+            sealed: false,
+            state: Some(format!("demo-{}", format.as_str())),
+        };
         let options = DeviceOptions {
             host: self.address.ip().to_string(),
             port: self.address.port(),
@@ -327,6 +333,7 @@ impl<'a> Stage<'a> {
             scope: Some([SCOPES[0].0].iter().filter_map(|name| name.parse().ok()).collect()),
             audience: None,
             pop: false,
+            sealed: false,
             state: None,
         };
         let payload = device::describe(id, &query).replace('"', "\\\"").replace("<client secret>", &secret);

@@ -64,6 +64,9 @@ struct TokenArgs {
     /// Have the token bound to the key of --key-file (proof of possession).
     #[arg(long, requires = "key_file")]
     pop: bool,
+    /// Have the token sealed for this command alone, so that a broker that reads everything holds nothing usable.
+    #[arg(long, requires = "key_file")]
+    sealed: bool,
     /// Print the token's header and claims instead of the token.
     #[arg(long)]
     decode: bool,
@@ -90,6 +93,7 @@ pub(super) fn run(args: Args, json: bool, output: &Output) -> Result<(), CliErro
         scope: args.scope.clone(),
         audience: args.audience.clone(),
         pop: args.pop,
+        sealed: args.sealed,
         state: None,
     };
     let (answer, verified) = runtime()?.block_on(request(&options, &query, args.verify)).map_err(|error| device_error(&error))?;

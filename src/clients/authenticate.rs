@@ -86,7 +86,7 @@ pub fn authenticate<A: Ask>(
             (client, credential, None)
         }
         (ClientCredential::Assertion(assertion, digest), Some(assertions)) => {
-            let judged = assertions.authenticate(topic_client_id, assertion, Some((digest, A::MUST_BE_BOUND)), store, now);
+            let judged = assertions.authenticate(topic_client_id, assertion, Some((digest, request.ask().must_be_bound())), store, now);
             let (client, key) = judged.map_err(|fault| match fault {
                 Fault::Refused(refusal) => refusal,
                 Fault::UseNonce(reason) => Refusal::use_nonce(reason, assertions.nonce(topic_client_id, now, entropy)),

@@ -9,6 +9,7 @@ mod memory;
 mod rates;
 mod reload;
 mod revocations;
+mod sealer;
 mod selftest;
 mod snapshots;
 mod source;
@@ -49,6 +50,7 @@ use crate::tls::{self, TlsError};
 use audit::Audit;
 use links::Links;
 use reload::Reloader;
+use sealer::RingSealer;
 use selftest::SelfTest;
 use snapshots::Keeper;
 use source::Source;
@@ -187,6 +189,7 @@ impl Daemon {
         let engine = Engine::new(config.settings(), registry.clone(), registry.clone(), ring)
             .with_clock(Arc::new(move || asked.standing()))
             .with_limits(limits.clone())
+            .with_sealer(Box::new(RingSealer))
             .with_assertions(assertions(&config, clock.now())?)
             .with_revocations(registry.clone())
             .with_enrolments(registry.clone());

@@ -17,6 +17,7 @@ mod link_v5;
 mod register;
 mod request;
 mod rotation;
+mod sealed;
 mod session;
 
 use std::fmt;
@@ -99,6 +100,8 @@ pub struct TokenQuery {
     pub audience: Option<String>,
     /// Whether it is to be bound to the device's key, which signs the request's assertion.
     pub pop: bool,
+    /// Whether the answer's token is to be sealed for this device alone, so that nobody who carries it can use it; needs an assertion.
+    pub sealed: bool,
     /// `state`, at most 64 bytes. With MQTT 3.1.1 `None` makes a random one.
     pub state: Option<String>,
 }

@@ -8,7 +8,7 @@ use serde_cbor::Value as Structure;
 use zeroize::Zeroizing;
 
 use super::TokenQuery;
-use crate::jose::{Jwk, cose};
+use crate::jose::{EncryptionKey, Jwk, cose};
 use crate::oauth::{ASSERTION_TYPE, ClientId, Format, GrantType, Operation, Param, RequestDigest, Table};
 
 /// What a request carries as the client's proof.
@@ -39,6 +39,23 @@ fn req_cnf(format: Format, key: &Jwk) -> Structure {
     Structure::Map([(method, public_key(format, key))].into())
 }
 
+/// The keys of a token request beside those of its assertion.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Keys<'a> {
+    /// What the token is to be bound to.
+    pub(super) pop: Option<&'a Jwk>,
+    /// What the answer's token is to be sealed by.
+    pub(super) seal: Option<EncryptionKey>,
+}
+
+/// A key for sealing as a request has it: a JWK in JSON, a COSE_Key in CBOR.
+fn encryption_key(format: Format, key: EncryptionKey) -> Structure {
+    match format {
+        Format::Json => key.jwk(),
+        Format::Cbor => key.cose_key(),
+    }
+}
+
 /// The key to register: a JWK Set in JSON, a COSE_Key in CBOR.
 pub(super) fn jwks(format: Format, key: &Jwk) -> Structure {
     let key = public_key(format, key);
@@ -49,10 +66,11 @@ pub(super) fn jwks(format: Format, key: &Jwk) -> Structure {
 }
 
 /// What an assertion for a request of [`encode`] is bound to.
-pub(super) fn digest(client_id: &ClientId, query: &TokenQuery, pop: Option<&Jwk>) -> RequestDigest {
+pub(super) fn digest(client_id: &ClientId, query: &TokenQuery, keys: Keys<'_>) -> RequestDigest {
     let text = |param: Param, text: String| (param, Structure::Text(text));
     let members = [
-        pop.map(|key| (Param::ReqCnf, req_cnf(query.format, key))),
+        keys.pop.map(|key| (Param::ReqCnf, req_cnf(query.format, key))),
+        keys.seal.map(|key| (Param::JweKey, encryption_key(query.format, key))),
         query.audience.clone().map(|audience| text(Param::Audience, audience)),
         query.scope.as_ref().map(|scope| text(Param::Scope, scope.to_string())),
         Some(text(Param::ClientId, client_id.to_string())),
@@ -79,11 +97,11 @@ pub(super) fn encode(
     client_id: &ClientId,
     proof: Proof<'_>,
     query: &TokenQuery,
-    pop: Option<&Jwk>,
+    keys: Keys<'_>,
     state: Option<&str>,
 ) -> Zeroizing<Vec<u8>> {
     let scope = query.scope.as_ref().map(ToString::to_string);
-    to_bytes(&Members::new(client_id, proof, query, pop, scope.as_deref(), state))
+    to_bytes(&Members::new(client_id, proof, query, keys, scope.as_deref(), state))
 }
 
 /// Encodes a request for another credential: for the use of that key, or for a secret. The result holds the secret, so it is zeroised.
@@ -117,7 +135,8 @@ pub(super) fn to_bytes(members: &Members<'_>) -> Zeroizing<Vec<u8>> {
 #[must_use]
 pub fn describe(client_id: &ClientId, query: &TokenQuery) -> String {
     let scope = query.scope.as_ref().map(ToString::to_string);
-    let members = Members::new(client_id, Proof::Secret("<client secret>"), query, None, scope.as_deref(), query.state.as_deref());
+    let members =
+        Members::new(client_id, Proof::Secret("<client secret>"), query, Keys::default(), scope.as_deref(), query.state.as_deref());
     match query.format {
         Format::Json => serde_json::to_string(&members).unwrap_or_default(),
         Format::Cbor => {
@@ -128,7 +147,9 @@ pub fn describe(client_id: &ClientId, query: &TokenQuery) -> String {
                     match value {
                         Value::Opaque(text) => format!("{key}: '{text}'"),
                         Value::Text(text) => format!("{key}: {text:?}"),
-                        Value::Bytes(_) | Value::ReqCnf(_) | Value::PublicKey(_) | Value::Jwks(_) => format!("{key}: ..."),
+                        Value::Bytes(_) | Value::ReqCnf(_) | Value::PublicKey(_) | Value::Jwks(_) | Value::EncryptionKey(_) => {
+                            format!("{key}: ...")
+                        }
                     }
                 })
                 .collect();
@@ -148,6 +169,8 @@ pub(super) enum Value<'a> {
     ReqCnf(&'a Jwk),
     /// The value of `jwk`.
     PublicKey(&'a Jwk),
+    /// The value of `jwe_key`.
+    EncryptionKey(EncryptionKey),
     /// The value of `jwks`.
     Jwks(&'a Jwk),
 }
@@ -158,7 +181,7 @@ impl Value<'_> {
             Self::Text(text) | Self::Opaque(text) => text.len(),
             Self::Bytes(bytes) => bytes.len(),
             // Two coordinates and the names around them.
-            Self::ReqCnf(_) | Self::PublicKey(_) | Self::Jwks(_) => 160,
+            Self::ReqCnf(_) | Self::PublicKey(_) | Self::Jwks(_) | Self::EncryptionKey(_) => 160,
         }
     }
 }
@@ -174,14 +197,14 @@ impl<'a> Members<'a> {
         client_id: &'a ClientId,
         proof: Proof<'a>,
         query: &'a TokenQuery,
-        pop: Option<&'a Jwk>,
+        keys: Keys<'a>,
         scope: Option<&'a str>,
         state: Option<&'a str>,
     ) -> Self {
         let text = |param, text| (param, Value::Text(text));
         let is_json = query.format == Format::Json;
         let members = [
-            pop.map(|key| (Param::ReqCnf, Value::ReqCnf(key))),
+            keys.pop.map(|key| (Param::ReqCnf, Value::ReqCnf(key))),
             is_json.then_some(text(Param::GrantType, GrantType::ClientCredentials.name())),
             query.audience.as_deref().map(|audience| text(Param::Audience, audience)),
             scope.map(|scope| text(Param::Scope, scope)),
@@ -189,6 +212,8 @@ impl<'a> Members<'a> {
         ];
         let mut all = Self { format: query.format, members: members.into_iter().flatten().collect() };
         all.prove(proof, state);
+        // Its CBOR key comes after that of the assertion.
+        all.members.extend(keys.seal.map(|key| (Param::JweKey, Value::EncryptionKey(key))));
         all
     }
 
@@ -229,6 +254,7 @@ impl Serialize for Members<'_> {
                 (Format::Cbor, Value::Bytes(bytes)) => map.serialize_value(Bytes::new(bytes))?,
                 (format, Value::ReqCnf(key)) => map.serialize_value(&req_cnf(format, key))?,
                 (format, Value::PublicKey(key)) => map.serialize_value(&public_key(format, key))?,
+                (format, Value::EncryptionKey(key)) => map.serialize_value(&encryption_key(format, key))?,
                 (format, Value::Jwks(key)) => map.serialize_value(&jwks(format, key))?,
             }
         }
@@ -242,7 +268,7 @@ mod tests {
     use crate::oauth::{ClientCredential, CredentialAsk, TokenAsk, decode_client_request};
 
     fn query(format: Format) -> TokenQuery {
-        TokenQuery { format, scope: Some("b a".parse().unwrap()), audience: Some("rs".into()), pop: false, state: None }
+        TokenQuery { format, scope: Some("b a".parse().unwrap()), audience: Some("rs".into()), pop: false, sealed: false, state: None }
     }
 
     fn hex(bytes: &[u8]) -> String {
@@ -251,7 +277,7 @@ mod tests {
 
     #[test]
     fn json_request_is_golden() {
-        let payload = encode(&"dev1".parse().unwrap(), Proof::Secret("s\"1"), &query(Format::Json), None, Some("7"));
+        let payload = encode(&"dev1".parse().unwrap(), Proof::Secret("s\"1"), &query(Format::Json), Keys::default(), Some("7"));
         let expected =
             r#"{"grant_type":"client_credentials","audience":"rs","scope":"a b","client_id":"dev1","client_secret":"s\"1","state":"7"}"#;
         assert_eq!(std::str::from_utf8(&payload).unwrap(), expected);
@@ -259,7 +285,7 @@ mod tests {
 
     #[test]
     fn cbor_request_is_golden_and_deterministic() {
-        let payload = encode(&"dev1".parse().unwrap(), Proof::Secret("s1"), &query(Format::Cbor), None, Some("7"));
+        let payload = encode(&"dev1".parse().unwrap(), Proof::Secret("s1"), &query(Format::Cbor), Keys::default(), Some("7"));
         // {5: "rs", 9: "a b", 24: "dev1", 25: h'7331', 28: "7"}
         assert_eq!(hex(&payload), "a5056272730963612062181864646576311819427331181c6137");
         let value: serde_cbor::Value = serde_cbor::from_slice(&payload).unwrap();
@@ -269,8 +295,8 @@ mod tests {
     #[test]
     fn the_least_request_is_golden() {
         let least = |format| {
-            let query = TokenQuery { format, scope: None, audience: None, pop: false, state: None };
-            encode(&"d".parse().unwrap(), Proof::Secret("s"), &query, None, None)
+            let query = TokenQuery { format, scope: None, audience: None, pop: false, sealed: false, state: None };
+            encode(&"d".parse().unwrap(), Proof::Secret("s"), &query, Keys::default(), None)
         };
         assert_eq!(hex(&least(Format::Cbor)), "a21818616418194173");
         assert_eq!(least(Format::Json).as_slice(), br#"{"grant_type":"client_credentials","client_id":"d","client_secret":"s"}"#);
@@ -279,7 +305,7 @@ mod tests {
     #[test]
     fn the_gateway_reads_what_was_meant() {
         for format in [Format::Json, Format::Cbor] {
-            let payload = encode(&"dev1".parse().unwrap(), Proof::Secret("geheim\u{e9}\n"), &query(format), None, Some("7"));
+            let payload = encode(&"dev1".parse().unwrap(), Proof::Secret("geheim\u{e9}\n"), &query(format), Keys::default(), Some("7"));
             let request = decode_client_request::<TokenAsk>(format, &payload).unwrap();
             assert_eq!(request.client_id().unwrap().as_str(), "dev1");
             let ClientCredential::Secret(secret) = request.credential() else { panic!("no secret") };
@@ -291,14 +317,21 @@ mod tests {
 
     #[test]
     fn an_assertion_is_bound_to_what_the_gateway_reads() {
-        let key = Jwk::ed25519(&[7; 32]);
-        for (format, pop) in [(Format::Json, None), (Format::Cbor, None), (Format::Json, Some(&key)), (Format::Cbor, Some(&key))] {
+        let (key, sealing) = (Jwk::ed25519(&[7; 32]), EncryptionKey::of(&Zeroizing::new([7; 32])));
+        let keys = [
+            Keys::default(),
+            Keys { pop: Some(&key), seal: None },
+            Keys { pop: None, seal: Some(sealing) },
+            Keys { pop: Some(&key), seal: Some(sealing) },
+        ];
+        for (format, keys) in [Format::Json, Format::Cbor].into_iter().flat_map(|format| keys.map(|keys| (format, keys))) {
             let id = "dev1".parse().unwrap();
-            let payload = encode(&id, Proof::Assertion("a.b.c"), &query(format), pop, Some("7"));
+            let payload = encode(&id, Proof::Assertion("a.b.c"), &query(format), keys, Some("7"));
             let request = decode_client_request::<TokenAsk>(format, &payload).unwrap();
             let ClientCredential::Assertion(assertion, bound) = request.credential() else { panic!("no assertion") };
-            assert_eq!((assertion.expose(), *bound), (&b"a.b.c"[..], digest(&id, &query(format), pop)));
-            assert_eq!(request.ask().req_cnf().is_some(), pop.is_some());
+            assert_eq!((assertion.expose(), *bound), (&b"a.b.c"[..], digest(&id, &query(format), keys)));
+            assert_eq!(request.ask().req_cnf().is_some(), keys.pop.is_some());
+            assert_eq!(request.ask().jwe_key().cloned(), keys.seal.map(|key| encryption_key(format, key)));
             if format == Format::Cbor {
                 let value: serde_cbor::Value = serde_cbor::from_slice(&payload).unwrap();
                 assert_eq!(serde_cbor::to_vec(&value).unwrap(), *payload, "deterministic");
@@ -342,13 +375,15 @@ mod tests {
         let secret = "\u{1}".repeat(300);
         for format in [Format::Json, Format::Cbor] {
             // Asserted inside.
-            assert!(encode(&"dev1".parse().unwrap(), Proof::Secret(&secret), &query(format), None, Some("7")).len() > 300);
+            assert!(encode(&"dev1".parse().unwrap(), Proof::Secret(&secret), &query(format), Keys::default(), Some("7")).len() > 300);
         }
     }
 
     #[test]
     fn shown_requests_hide_the_secret() {
-        let show = |format| describe(&"dev1".parse().unwrap(), &TokenQuery { pop: false, state: Some("7".into()), ..query(format) });
+        let show = |format| {
+            describe(&"dev1".parse().unwrap(), &TokenQuery { pop: false, sealed: false, state: Some("7".into()), ..query(format) })
+        };
         assert_eq!(show(Format::Cbor), r#"{5: "rs", 9: "a b", 24: "dev1", 25: '<client secret>', 28: "7"}"#);
         assert!(show(Format::Json).contains(r#""client_secret":"<client secret>""#));
     }

@@ -71,7 +71,7 @@ impl Session<'_> {
     /// # Errors
     /// [`DeviceError`] if the gateway could not say.
     pub async fn accepts(&mut self, credential: &Credential, format: Format) -> Result<bool, DeviceError> {
-        let query = TokenQuery { format, scope: None, audience: None, pop: false, state: None };
+        let query = TokenQuery { format, scope: None, audience: None, pop: false, sealed: false, state: None };
         match self.request_token_by(credential, &query).await {
             Ok(_) => Ok(true),
             Err(DeviceError::Rejected { error: ErrorCode::InvalidClient, .. }) => Ok(false),

@@ -9,7 +9,8 @@ use zeroize::Zeroizing;
 
 use super::answer::Answer;
 use super::link::{Event, Link, Message, Publication, Reply};
-use super::request::{self, Proof};
+use super::request::{self, Keys, Proof};
+use super::sealed::AnswerKey;
 use super::{
     ConnectProblem, Credential, DeviceError, DeviceKey, DeviceOptions, MqttVersion, RegisterAnswer, RegisterQuery, TokenAnswer, TokenQuery,
     answer,
@@ -21,6 +22,8 @@ use crate::token::{self, Claims};
 
 /// Longest wait for an answer; keeps deadlines within what an `Instant` can hold.
 const LONGEST_WAIT: Duration = Duration::from_secs(86_400);
+/// After that, an assertion is no longer one of the second in which the gateway started, nor ahead of a clock that is a little behind.
+const NEXT_ASSERTION: Duration = Duration::from_millis(1_500);
 /// Longest wait for the last packet to go out.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -61,16 +64,29 @@ impl<'a> Session<'a> {
         self.options
     }
 
-    /// Connects and authenticates.
+    /// Connects and authenticates. An assertion that is refused is made once more, a moment later: a gateway takes none of the second in which it
+    /// started, since it does not know which of them were used before, nor one that is ahead of its clock.
     ///
     /// # Errors
     /// [`DeviceError::Connect`] with the problem; [`DeviceError::Protocol`] for a secret that is not UTF-8 text, which MQTT libraries cannot send, and for a
     /// device with neither an MQTT password nor a clock.
     pub async fn connect(options: &'a DeviceOptions) -> Result<Self, DeviceError> {
-        let password = mqtt_password(options)?;
         let reply = random()?;
+        let by_assertion = options.mqtt_password.is_none() && matches!(options.credential, Credential::Key(_));
+        let link = match Self::link(options).await {
+            Err(DeviceError::Connect { problem: ConnectProblem::CredentialsRefused, .. }) if by_assertion => {
+                tokio::time::sleep(NEXT_ASSERTION).await;
+                Self::link(options).await
+            }
+            outcome => outcome,
+        };
+        Ok(Self { options, link: link?, reply, subscribed: Vec::new(), lost: false })
+    }
+
+    async fn link(options: &DeviceOptions) -> Result<Link, DeviceError> {
+        let password = mqtt_password(options)?;
         let problem = match tokio::time::timeout(options.timeout, Link::connect(options, &password)).await {
-            Ok(Ok(link)) => return Ok(Self { options, link, reply, subscribed: Vec::new(), lost: false }),
+            Ok(Ok(link)) => return Ok(link),
             Ok(Err(problem)) => problem,
             Err(_) => ConnectProblem::Timeout(options.timeout),
         };
@@ -92,14 +108,20 @@ impl<'a> Session<'a> {
             Credential::Key(key) => query.pop.then(|| key.key.public()),
             Credential::Secret(_) => None,
         };
+        let answer_key = if query.sealed { Some(AnswerKey::random()?) } else { None };
+        let keys = Keys { pop, seal: answer_key.as_ref().map(AnswerKey::public) };
         let ask = AuthenticatedAsk {
             operation: Operation::Token,
             format: query.format,
             state: query.state.as_deref(),
-            digest: request::digest(id, query, pop),
-            encode: &|proof, state| request::encode(id, proof, query, pop, state),
+            digest: request::digest(id, query, keys),
+            encode: &|proof, state| request::encode(id, proof, query, keys, state),
         };
-        self.exchange_as(credential, &ask).await?.token()
+        let answer = self.exchange_as(credential, &ask).await?.token()?;
+        Ok(match answer_key {
+            Some(key) => TokenAnswer { access_token: key.open(query.format, &answer.access_token)?, ..answer },
+            None => answer,
+        })
     }
 
     /// Sends a request of a client that says who it is, again with a nonce if the gateway wants one.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Engine;
 use crate::clients::{AuthMethod, Channel};
 use crate::clock::Confidence;
-use crate::jose::{self, Algorithm};
+use crate::jose::{self, Algorithm, seal};
 use crate::oauth::{Format, GrantType, Operation, Param, TokenType};
 
 /// The `typ` of signed metadata: no specification gives it one of its own.
@@ -69,6 +69,12 @@ pub struct MqttMetadata {
     pub mqtt_formats_supported: Vec<&'static str>,
     /// The types of token: PoP needs assertions, which show possession of a key.
     pub mqtt_token_types_supported: Vec<&'static str>,
+    /// The key agreement by which the token of an answer is sealed for who wants it (RFC 7518 section 4.1).
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub mqtt_token_encryption_alg_values_supported: &'static [&'static str],
+    /// The content encryption of that (RFC 7518 section 5.1).
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub mqtt_token_encryption_enc_values_supported: &'static [&'static str],
     /// Bytes of the largest request.
     pub mqtt_max_payload: usize,
     /// How far the gateway trusts its clock.
@@ -122,6 +128,8 @@ impl Engine {
                     let pop = self.assertions.as_ref().map(|_| TokenType::Pop);
                     std::iter::once(TokenType::Bearer).chain(pop).map(TokenType::name).collect()
                 },
+                mqtt_token_encryption_alg_values_supported: if self.seals() { &[seal::ALG] } else { &[] },
+                mqtt_token_encryption_enc_values_supported: if self.seals() { &[seal::ENC] } else { &[] },
                 mqtt_max_payload: self.settings.max_payload,
                 mqtt_clock: self.clock().map(|standing| standing.confidence),
             },

@@ -13,6 +13,7 @@ mod nonce;
 mod probe;
 mod register;
 mod revoke;
+mod sealed;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -25,8 +26,8 @@ use crate::clients::{
 };
 use crate::clock::{Standing, UnixTime};
 use crate::enrolment::{self, EnrolmentStore};
-use crate::jose::KeyRing;
 use crate::jose::cose::Sign1;
+use crate::jose::{KeyRing, Sealer};
 use crate::oauth::{ClientId, EnrolmentId, Format, Operation, Reason, Refusal, Secret};
 use crate::policy::PolicyStore;
 use crate::token::{Lifetimes, RevocationStore, TokenEntropy};
@@ -169,6 +170,7 @@ pub struct Engine {
     enrolments: Option<Arc<dyn EnrolmentStore>>,
     clock: Option<ClockStanding>,
     limits: Option<Arc<Limits>>,
+    sealer: Option<Box<dyn Sealer>>,
     /// [`Lifetimes::default`], which may change while it serves.
     lifetime: AtomicU32,
     duplicates: Duplicates,
@@ -192,6 +194,7 @@ impl Engine {
             enrolments: None,
             clock: None,
             limits: None,
+            sealer: None,
             duplicates: Duplicates::default(),
             writing: Turns::default(),
         }
@@ -201,6 +204,12 @@ impl Engine {
     #[must_use]
     pub fn with_limits(self, limits: Arc<Limits>) -> Self {
         Self { limits: Some(limits), ..self }
+    }
+
+    /// The same, with answers that are sealed for who wants it.
+    #[must_use]
+    pub fn with_sealer(self, sealer: Box<dyn Sealer>) -> Self {
+        Self { sealer: Some(sealer), ..self }
     }
 
     /// The same, with client authentication by assertion.

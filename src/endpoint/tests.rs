@@ -7,6 +7,7 @@ mod limits;
 mod metadata;
 mod register;
 mod revocation;
+mod sealed;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -4,12 +4,13 @@ use super::revoke::check_not_revoked;
 use super::{Decision, Done, Engine, Exchange};
 use crate::clients::AuthenticatedClient;
 use crate::clock::Issuance;
-use crate::oauth::{Refusal, Response, TokenAsk, Unwitnessed};
+use crate::oauth::{Refusal, Response, TokenAsk, TokenResponse, Unwitnessed};
 use crate::policy::authorize;
 use crate::token::{Lifetimes, mint};
 
 impl Engine {
     pub(super) fn token(&self, client: AuthenticatedClient<TokenAsk>, exchange: &Exchange<'_>) -> Result<Done, Refusal> {
+        let sealing_key = self.sealing_key(&client, exchange.request.format)?;
         let grant = authorize(client, &self.policies.policy())?;
         check_not_revoked(self.revocations.as_deref(), exchange.request.client_id, exchange.now, &mut Unwitnessed)?;
         let settings = &self.settings;
@@ -21,6 +22,9 @@ impl Engine {
             scope: token.scope().to_string(),
             lifetime: response.expires_in,
         };
+        let Some(key) = sealing_key else { return Ok(Done { payload: exchange.encode(Response::Token(response)), decision }) };
+        let sealed = self.seal(response.access_token, &key, exchange.request.format)?;
+        let response = TokenResponse { access_token: sealed.text(), ..response };
         Ok(Done { payload: exchange.encode(Response::Token(response)), decision })
     }
 

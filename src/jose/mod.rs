@@ -8,6 +8,7 @@ mod jwt;
 mod key;
 mod offered;
 mod rotation;
+pub mod seal;
 
 pub use algorithm::{Algorithm, KeyType};
 pub use jwk::{Jwk, JwkSet};
@@ -16,3 +17,4 @@ pub use jwt::{JwtError, decode_unverified, sign, sign_as, verify};
 pub use key::{KeyRing, SigningKey};
 pub use offered::{MAX_KID, OfferedKeyError};
 pub use rotation::{Due, KeyState, KeyStatus, MAX_KEYS, Moment, Rotation, RotationRules};
+pub use seal::{EncryptionKey, Sealer};

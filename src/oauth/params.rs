@@ -121,6 +121,8 @@ params! {
     Kid = "kid", Some(-65_541), None;
     /// Until when the credential before the new one serves at the longest, once the new one was used; seconds since the epoch.
     PreviousExpiresAt = "previous_expires_at", Some(-65_542), None;
+    /// The key by which the answer's token is to be sealed for the client alone: a JWK, a COSE_Key in CBOR.
+    JweKey = "jwe_key", Some(-65_543), None;
     /// RFC 7591 section 1.2 and appendix A.1.
     InitialAccessToken = "initial_access_token", Some(-65_553), None;
     /// The enrolment by whose token `enrolment_mac` is.

@@ -48,6 +48,7 @@ mod reload;
 mod revocation;
 #[cfg(feature = "embedded-broker")]
 mod rotation;
+mod sealed;
 mod self_service;
 mod site;
 mod snapshots;

@@ -101,6 +101,12 @@ impl Mosquitto {
         self.reload();
     }
 
+    /// Lets a user do everything, as whoever runs the broker can.
+    pub fn set_operator(&self, user: &str, password: &str) {
+        self.write_password(user, password);
+        self.set_acl(&format!("{ACL}\nuser {user}\ntopic readwrite #\n"));
+    }
+
     /// Kills the broker and starts it again on the same port, with nothing of what it had in memory.
     pub fn restart(&mut self) {
         self.stop();

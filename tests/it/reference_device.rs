@@ -73,7 +73,7 @@ fn options_at(port: u16, tls: Arc<rustls::ClientConfig>, version: MqttVersion) -
 }
 
 fn query(format: Format) -> TokenQuery {
-    TokenQuery { format, scope: None, audience: None, pop: false, state: None }
+    TokenQuery { format, scope: None, audience: None, pop: false, sealed: false, state: None }
 }
 
 /// A gateway that knows the device.
@@ -131,6 +131,7 @@ async fn device_gets_a_good_token_in_every_version_format_and_qos() {
                     scope: Some("config:read".parse().unwrap()),
                     audience: Some("telemetry".into()),
                     pop: false,
+                    sealed: false,
                     state: Some("\u{e9} 1".into()),
                     ..query(format)
                 };
@@ -161,7 +162,10 @@ async fn deny_reaches_the_device_with_its_code() {
             let error = session.request_token(&too_much).await.unwrap_err();
             assert!(matches!(error, DeviceError::Rejected { error: ErrorCode::InvalidScope, description: Some(_), .. }), "{error:?}");
             // With a state too long to be echoed.
-            let error = session.request_token(&TokenQuery { pop: false, state: Some("x".repeat(65)), ..query(format) }).await.unwrap_err();
+            let error = session
+                .request_token(&TokenQuery { pop: false, sealed: false, state: Some("x".repeat(65)), ..query(format) })
+                .await
+                .unwrap_err();
             assert!(matches!(error, DeviceError::Rejected { error: ErrorCode::InvalidRequest, .. }), "{error:?}");
             session.request_token(&query(format)).await.expect("the session is as good as before");
             session.disconnect().await;
@@ -340,10 +344,12 @@ async fn answers_to_others_are_not_taken() {
         })
         .await;
     for version in VERSIONS {
-        let answer =
-            request_token(&options(&broker, version), &TokenQuery { pop: false, state: Some("mine".into()), ..query(Format::Json) })
-                .await
-                .unwrap();
+        let answer = request_token(
+            &options(&broker, version),
+            &TokenQuery { pop: false, sealed: false, state: Some("mine".into()), ..query(Format::Json) },
+        )
+        .await
+        .unwrap();
         assert_eq!(answer.access_token, "right");
     }
 }
@@ -356,7 +362,7 @@ async fn deny_answers_that_contradict_themselves() {
         vec![(response_topic.unwrap_or_else(|| REJECTED.into()), true, token("x", "yours"))]
     })
     .await;
-    let asked = |state: &str| TokenQuery { pop: false, state: Some(state.into()), ..query(Format::Json) };
+    let asked = |state: &str| TokenQuery { pop: false, sealed: false, state: Some(state.into()), ..query(Format::Json) };
     let error = request_token(&options(&broker, MqttVersion::V5), &asked("mine")).await.unwrap_err();
     assert!(matches!(error, DeviceError::Protocol(_)), "another state: {error:?}");
     let error = request_token(&options(&broker, MqttVersion::V311), &asked("yours")).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! PyJWT and pycose: implementations of JWT and COSE that are not ours.
+//! PyJWT, jwcrypto and pycose: implementations of JWT, JWE and COSE that are not ours.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -61,6 +61,51 @@ pub fn verify_cwt(jwks: &Value, token: &str, alg: i64) -> Value {
 /// The same of a revocation list.
 pub fn verify_cwt_list(jwks: &Value, list: &str, alg: i64) -> Value {
     run(COSE_PROGRAM, &json!({"jwks": jwks, "token": list, "alg": alg, "typ": "application/trl+cwt"}))
+}
+
+const JWE_PROGRAM: &str = r#"
+import base64, json, sys
+from jwcrypto import jwe, jwk
+given = json.load(sys.stdin)
+sealed = jwe.JWE()
+sealed.deserialize(given["sealed"], key=jwk.JWK(**given["key"]))
+json.dump({"header": json.loads(sealed.objects["protected"]), "token": sealed.payload.decode("latin-1")}, sys.stdout)
+"#;
+
+/// What a JWE holds and says of it, after jwcrypto opened it with a private JWK.
+pub fn open_jwe(key: &Value, sealed: &str) -> Value {
+    run(JWE_PROGRAM, &json!({"key": key, "sealed": sealed}))
+}
+
+const COSE_ENCRYPT_PROGRAM: &str = r#"
+import base64, json, sys, cbor2
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from pycose.messages import CoseMessage
+from pycose.messages.context import CoseKDFContext, PartyInfo, SuppPubInfo
+from pycose.algorithms import A256GCM
+given = json.load(sys.stdin)
+decode = lambda text: base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+sealed = decode(given["sealed"])
+# pycose reads it and writes the context of the key; it agrees on keys of NIST's curves alone, so the rest is pyca/cryptography's.
+message = CoseMessage.decode(sealed)
+[recipient] = message.recipients
+context = CoseKDFContext(A256GCM, SuppPubInfo(32, recipient.phdr), PartyInfo(), PartyInfo()).encode()
+protected, unprotected, content, [[of_recipient, keys, empty]] = cbor2.loads(sealed).value
+assert cbor2.loads(protected) == {1: 3, 3: given["content_type"]} and cbor2.loads(of_recipient) == {1: -25} and empty == b"", sealed.hex()
+ephemeral = keys[-1]
+assert (ephemeral[1], ephemeral[-1]) == (1, 4), ephemeral
+shared = X25519PrivateKey.from_private_bytes(decode(given["key"]["d"])).exchange(X25519PublicKey.from_public_bytes(ephemeral[-2]))
+key = HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=context).derive(shared)
+covered = cbor2.dumps(["Encrypt", protected, b""])
+json.dump({"token": AESGCM(key).decrypt(unprotected[5], content, covered).decode("latin-1")}, sys.stdout)
+"#;
+
+/// What a COSE_Encrypt in base64url holds of that content type, after pycose and pyca/cryptography opened it with a private JWK.
+pub fn open_cose(key: &Value, sealed: &str, content_type: &str) -> Value {
+    run(COSE_ENCRYPT_PROGRAM, &json!({"key": key, "sealed": sealed, "content_type": content_type}))
 }
 
 const SIGNER: &str = r#"

@@ -21,8 +21,6 @@ pub enum CredentialAsk {
 
 impl Ask for CredentialAsk {
     const OPERATION: Operation = Operation::Credential;
-    // Whoever carries an assertion must not be able to put another key beside it.
-    const MUST_BE_BOUND: bool = true;
 
     fn read(params: &Params) -> Result<Self, Refusal> {
         Ok(match (params.structure(Param::Jwk)?, params.format) {
@@ -34,5 +32,10 @@ impl Ask for CredentialAsk {
 
     fn bound(params: &Params) -> Vec<(Param, Structure)> {
         params.bound_structure(Param::Jwk).into_iter().collect()
+    }
+
+    /// Whoever carries an assertion must not be able to put another key beside it.
+    fn must_be_bound(&self) -> bool {
+        true
     }
 }

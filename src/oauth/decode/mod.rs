@@ -29,8 +29,6 @@ pub const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jw
 pub trait Ask: Sized {
     /// The operation.
     const OPERATION: Operation;
-    /// Whether an assertion must be bound to the request: whoever carries it must not be able to ask for something else with it.
-    const MUST_BE_BOUND: bool = false;
 
     /// Reads it.
     ///
@@ -40,6 +38,11 @@ pub trait Ask: Sized {
 
     /// What of it an assertion can be bound to, each parameter by its canonical value: text, or bytes where CBOR has bytes.
     fn bound(params: &Params) -> Vec<(Param, Structure)>;
+
+    /// Whether an assertion must be bound to the request: whoever carries it must not be able to ask for something else with it.
+    fn must_be_bound(&self) -> bool {
+        false
+    }
 }
 
 /// A well-formed request of a client that says who it is. Not `Clone`: it is spent by authentication.

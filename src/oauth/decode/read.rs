@@ -17,7 +17,7 @@ const MAX_DEPTH: u8 = 8;
 /// Parameters in one request, known and unknown.
 const MAX_PARAMS: usize = 32;
 /// The parameters whose values have members.
-const STRUCTURED: &[Param] = &[Param::ReqCnf, Param::Jwk, Param::Jwks];
+const STRUCTURED: &[Param] = &[Param::ReqCnf, Param::Jwk, Param::JweKey, Param::Jwks];
 
 /// The value of a parameter, as far as any parameter needs it.
 pub(super) enum Value {

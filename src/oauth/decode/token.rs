@@ -17,6 +17,7 @@ pub struct TokenAsk {
     scope: Option<ScopeSet>,
     audience: Option<Box<str>>,
     req_cnf: Option<ReqCnf>,
+    jwe_key: Option<Structure>,
 }
 
 /// The key that a token is to be bound to (RFC 9201 section 3.1): one confirmation method of RFC 7800 or RFC 8747.
@@ -39,7 +40,7 @@ impl TokenAsk {
         if audience.is_some_and(|audience| audience.is_empty() || audience.len() > MAX_AUDIENCE) {
             return Err(invalid(Reason::InvalidParameter, Param::Audience, "must be 1 to 255 bytes"));
         }
-        Ok(Self { scope, audience: audience.map(Box::from), req_cnf: None })
+        Ok(Self { scope, audience: audience.map(Box::from), req_cnf: None, jwe_key: None })
     }
 
     /// The scopes asked for; `None` asks for the defaults.
@@ -58,6 +59,12 @@ impl TokenAsk {
     #[must_use]
     pub fn req_cnf(&self) -> Option<&ReqCnf> {
         self.req_cnf.as_ref()
+    }
+
+    /// The key by which the token is to be sealed, as it stands: a JWK, in CBOR a COSE_Key.
+    #[must_use]
+    pub fn jwe_key(&self) -> Option<&Structure> {
+        self.jwe_key.as_ref()
     }
 }
 
@@ -97,14 +104,19 @@ impl Ask for TokenAsk {
     fn read(params: &Params) -> Result<Self, Refusal> {
         grant_type(params)?;
         let ask = Self::new(None, params.text(Param::Audience)?)?;
-        Ok(Self { scope: scope(params)?, req_cnf: req_cnf(params)?, ..ask })
+        Ok(Self { scope: scope(params)?, req_cnf: req_cnf(params)?, jwe_key: params.structure(Param::JweKey)?.cloned(), ..ask })
     }
 
     fn bound(params: &Params) -> Vec<(Param, Structure)> {
         // Always: in CBOR it may be left out.
         let grant_type = (Param::GrantType, Structure::Integer(GrantType::ClientCredentials.number().into()));
         let texts = [Param::Audience, Param::Scope].into_iter().filter_map(|param| params.bound_text(param));
-        texts.chain([grant_type]).chain(params.bound_structure(Param::ReqCnf)).collect()
+        texts.chain([grant_type]).chain(params.bound_structure(Param::ReqCnf)).chain(params.bound_structure(Param::JweKey)).collect()
+    }
+
+    /// Otherwise whoever carries the request could put a key of their own there.
+    fn must_be_bound(&self) -> bool {
+        self.jwe_key.is_some()
     }
 }
 
