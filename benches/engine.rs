@@ -16,14 +16,13 @@ use std::time::{Duration, Instant};
 
 use credgate::clients::{Assertions, AuthMethod, Channel, Client, ClientKey, ClientSecret, ClientStore};
 use credgate::clock::UnixTime;
+use credgate::daemon::RingSealer;
 use credgate::endpoint::{Engine, Request, Settings};
-use credgate::jose::seal::NONCE;
-use credgate::jose::{self, EncryptionKey, KeyRing, Sealer, SigningKey};
+use credgate::jose::{self, EncryptionKey, KeyRing, SigningKey};
 use credgate::oauth::{self, ClientId, Format, Operation, Param, RequestDigest};
 use credgate::policy::{Policy, PolicyStore, ResourceServer, Scope, TokenFormat};
 use credgate::token::Lifetimes;
 use criterion::Criterion;
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use zeroize::Zeroizing;
 
 const NOW: UnixTime = UnixTime::from_secs(1_795_383_984);
@@ -53,20 +52,6 @@ struct Bench {
     cbor: Vec<u8>,
     cwt: Vec<u8>,
     device_key: Arc<SigningKey>,
-}
-
-/// As the daemon's.
-struct RingSealer;
-
-impl Sealer for RingSealer {
-    fn random(&self, bytes: &mut [u8]) -> bool {
-        getrandom::fill(bytes).is_ok()
-    }
-
-    fn encrypt(&self, key: &[u8; 32], nonce: [u8; NONCE], aad: &[u8], content: &mut Vec<u8>) -> bool {
-        let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).unwrap());
-        key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(aad), content).is_ok()
-    }
 }
 
 /// The client that signs assertions.
@@ -159,7 +144,8 @@ impl Bench {
     }
 
     fn answer_to(&self, client_id: &ClientId, format: Format, payload: &[u8]) {
-        let request = Request { client_id, operation: "token", format, payload, channel: Channel::Trusted, envelope: Ok(()) };
+        let request =
+            Request { client_id, operation: "token", format, payload, channel: Channel::Trusted, correlation_data: None, envelope: Ok(()) };
         let mut entropy = [0; 16];
         getrandom::fill(&mut entropy).unwrap();
         let reply = self.engine.handle(black_box(&request), NOW, entropy);

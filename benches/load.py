@@ -51,6 +51,8 @@ class Bench:
     def __init__(self, directory, arguments):
         self.directory, self.arguments, self.processes = directory, arguments, []
         self.ports = {"mosquitto": free_port(), "embedded": free_port()}
+        # What is measured is the gateway, not its limits.
+        self.limits = "overall-rate = 0\nclient-rate = 0\n"
 
     def start(self, *command, log):
         stream = open(self.directory / log, "w")
@@ -65,8 +67,7 @@ class Bench:
     def configure(self):
         at = self.directory
         common = 'state-directory = "{at}/{name}"\ncontrol-socket = "{at}/{name}.sock"\n[log]\nlevel = "warn"\n'
-        # What is measured is the gateway, not its limits.
-        common += "[limits]\noverall-rate = 0\nclient-rate = 0\n"
+        common += "[limits]\n" + self.limits
         (at / "gateway.password").write_text("gateway")
         (at / "gateway.password").chmod(0o600)
         (at / "embedded.toml").write_text(
@@ -113,11 +114,12 @@ class Bench:
         file.chmod(0o600)
         subprocess.run([shutil.which("mosquitto_passwd"), "-U", file], check=True)
 
-    def load(self, broker, mode, devices, qos, seconds):
+    def load(self, broker, mode, devices, qos, seconds, *more):
         name = "embedded" if broker == "embedded" else "mosquitto"
         command = [LOAD, "--host", "localhost", "--port", str(self.ports[broker]), "--ca-file", self.directory / "embedded/tls/ca.crt"]
         command += ["--secrets-file", self.directory / f"{name}.secrets", "--devices", str(devices), "--qos", str(qos), "--mode", mode]
         command += ["--seconds", str(seconds), "--topic-prefix", "echo/v1" if mode == "echo" else "oauth2/v1"]
+        command += more
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
             raise SystemExit(done.stderr)

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 use credgate::config::read_private;
-use credgate::device::{Credential, DeviceOptions, MqttVersion, Session, TokenQuery};
+use credgate::device::{Credential, DeviceError, DeviceOptions, MqttVersion, Session, TokenQuery};
 use credgate::mqtt::{QoS, Topics};
 use credgate::oauth::{self, ClientId, Format, Response, Secret, TokenResponse, TokenType};
 use credgate::tls;
@@ -82,6 +82,9 @@ struct Args {
     /// Seconds before them that are not.
     #[arg(long, default_value_t = 1)]
     warm_up: u32,
+    /// Milliseconds between an answer and the next request.
+    #[arg(long, default_value_t = 0)]
+    pause: u64,
     /// Encoding: json or cbor.
     #[arg(long, default_value = "json")]
     format: Format,
@@ -207,9 +210,11 @@ async fn device(args: Arc<Args>, options: DeviceOptions, ready: Arc<Barrier>, ha
     let mut session = {
         let _permit = handshakes.acquire().await?;
         let mut session = Session::connect(&options).await?;
-        // Subscribes, too.
-        session.request_token(&query).await?;
-        session
+        // Subscribes, too. Whoever is sent away has done that.
+        match session.request_token(&query).await {
+            Ok(_) | Err(DeviceError::Rejected { .. }) => session,
+            Err(error) => return Err(error.into()),
+        }
     };
     ready.wait().await;
     let warm_up = Duration::from_secs(args.warm_up.into());
@@ -229,9 +234,14 @@ async fn device(args: Arc<Args>, options: DeviceOptions, ready: Arc<Barrier>, ha
             Err(error) => {
                 let count = outcome.errors.entry(error.code()).or_default();
                 *count = count.saturating_add(1);
-                // Whatever it was, a new connection is in a known state; if there is none to be had, the device is out.
-                session = Session::connect(&options).await?;
+                // Whatever else it was, a new connection is in a known state; if there is none to be had, the device is out.
+                if !matches!(error, DeviceError::Rejected { .. }) {
+                    session = Session::connect(&options).await?;
+                }
             }
+        }
+        if args.pause > 0 {
+            tokio::time::sleep(Duration::from_millis(args.pause)).await;
         }
     }
     session.disconnect().await;

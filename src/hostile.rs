@@ -125,7 +125,15 @@ fn request(format: Format, payload: &[u8]) {
         let client_id = client_id.parse().unwrap();
         for operation in Operation::ALL {
             let operation = operation.as_str();
-            let request = Request { client_id: &client_id, operation, format, payload, channel: Channel::Trusted, envelope: Ok(()) };
+            let request = Request {
+                client_id: &client_id,
+                operation,
+                format,
+                payload,
+                channel: Channel::Trusted,
+                correlation_data: None,
+                envelope: Ok(()),
+            };
             let reply = engine.handle(&request, NOW, [3; 16]);
             let token = match format {
                 Format::Json => {

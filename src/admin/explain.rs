@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::administrator::invalid;
 use super::{AdminError, AdminErrorCode, Administrator, Answer};
 use crate::clients::{AuthMethod, Channel};
-use crate::clock::UnixTime;
+use crate::clock::{Standing, UnixTime};
 use crate::endpoint::{Grounds, Rehearsal, Settings, explain};
 use crate::jose::{KeyState, KeyType};
 use crate::mqtt::LinkKind;
@@ -42,6 +42,8 @@ pub struct Explain {
 pub struct Serving {
     /// Tells what decides on a request beside the registry.
     pub settings: Arc<dyn Fn() -> Settings + Send + Sync>,
+    /// Tells how the clock stands, if somebody knows.
+    pub clock: Arc<dyn Fn() -> Option<Standing> + Send + Sync>,
     /// The links that are configured and what they are trusted with.
     pub links: Vec<(LinkKind, Channel)>,
 }
@@ -57,7 +59,7 @@ impl Administrator {
     /// Reads alone: no use of a credential is noted and nothing is written.
     pub(super) fn explain(&self, query: Explain) -> Result<Answer, AdminError> {
         let unset = || AdminError::new(AdminErrorCode::Internal, "it is not known how requests are served");
-        let Serving { settings, links } = self.serving.as_ref().ok_or_else(unset)?;
+        let Serving { settings, clock, links } = self.serving.as_ref().ok_or_else(unset)?;
         let configured = |kind: LinkKind| links.iter().find(|(known, _)| *known == kind);
         let (_, channel) = match query.link {
             Some(link) => configured(link).ok_or_else(|| {
@@ -87,6 +89,8 @@ impl Administrator {
             policies: self.registry.as_ref(),
             revocations: Some(self.registry.as_ref()),
             has_assertions: true,
+            // What it will be at another time nobody knows.
+            clock: if query.at.is_none() { clock() } else { None },
             active_key: &active_key,
         };
         Ok(Answer::Explanation(Box::new(explain(&rehearsal, &grounds))))
@@ -115,7 +119,7 @@ mod tests {
             Settings { issuer: "https://as.example".into(), lifetimes: Lifetimes { default: 300, maximum: 300 }, max_payload: 1_024 };
         let reason = |links: &[(LinkKind, Channel)], link| {
             let settings = settings.clone();
-            let serving = Serving { settings: Arc::new(move || settings.clone()), links: links.to_vec() };
+            let serving = Serving { settings: Arc::new(move || settings.clone()), clock: Arc::new(|| None), links: links.to_vec() };
             let other = Administrator::new(
                 bench.administrator.registry.clone(),
                 bench.administrator.keys.clone(),

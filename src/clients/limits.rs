@@ -3,14 +3,21 @@
 //! failed proofs count towards a lockout of secrets, kept apart by where they came from.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
+use super::Criticality;
 use crate::clock::UnixTime;
 use crate::oauth::ClientId;
 
 /// Entries from which on those that say nothing any more are looked for.
 const SWEEP_FROM: usize = 256;
+/// Counts of who had how much in a second. Two clients that meet share a part.
+const SHARES: usize = 256;
+/// A client has this part of what comes back in a second, when there is little, and no less than [`LEAST_PART`].
+const PART: u32 = 32;
+const LEAST_PART: u32 = 4;
 /// Entries of lockouts, at most; the oldest goes first.
 const MAX_LOCKOUTS: usize = 4_096;
 
@@ -97,12 +104,13 @@ impl Bucket {
         }
     }
 
-    fn take(&mut self, rate: Rate, now: UnixTime) -> Result<(), Exhausted> {
+    /// Takes one, if so many are left then.
+    fn take(&mut self, rate: Rate, reserve: u32, now: UnixTime) -> Result<(), Exhausted> {
         if rate.is_off() {
             return Ok(());
         }
         self.fill(rate, now);
-        match self.left.checked_sub(1) {
+        match self.left.checked_sub(1).filter(|left| *left >= reserve) {
             Some(left) => {
                 self.left = left;
                 Ok(())
@@ -118,6 +126,35 @@ impl Bucket {
     fn says_nothing(mut self, rate: Rate, now: UnixTime) -> bool {
         self.fill(rate, now);
         rate.is_off() || self.left >= rate.burst
+    }
+}
+
+/// What is left for all, and who had how much of it in this second: clients by the hash of the id in the topic, under a key of this process.
+struct Overall {
+    bucket: Bucket,
+    second: UnixTime,
+    had: [u32; SHARES],
+    hasher: RandomState,
+}
+
+impl Overall {
+    /// One for that client. Once a quarter is gone nobody has more than a part of what comes back in a second, or one could take it all.
+    fn take(&mut self, client_id: &ClientId, criticality: Criticality, rate: Rate, now: UnixTime) -> Result<(), Exhausted> {
+        if now != self.second {
+            (self.second, self.had) = (now, [0; SHARES]);
+        }
+        self.bucket.fill(rate, now);
+        let slot = (self.hasher.hash_one(client_id.as_str()) as usize).checked_rem(SHARES).unwrap_or_default();
+        let had = self.had.get(slot).copied().unwrap_or_default();
+        let is_scarce = self.bucket.left < rate.burst.saturating_sub(rate.burst / 4);
+        if is_scarce && had >= (rate.amount / PART).max(LEAST_PART) {
+            return Err(Exhausted { wait: 1 });
+        }
+        self.bucket.take(rate, criticality.reserve(rate.burst), now)?;
+        if let Some(had) = self.had.get_mut(slot) {
+            *had = had.saturating_add(1);
+        }
+        Ok(())
     }
 }
 
@@ -139,7 +176,7 @@ struct Failures {
 /// The limits in force and what they have seen.
 pub struct Limits {
     rules: RwLock<LimitRules>,
-    overall: Mutex<Bucket>,
+    overall: Mutex<Overall>,
     clients: Mutex<HashMap<ClientId, Used>>,
     failures: Mutex<HashMap<(ClientId, Source), Failures>>,
 }
@@ -152,7 +189,8 @@ impl Limits {
     /// Nothing was seen yet.
     #[must_use]
     pub fn new(rules: LimitRules, now: UnixTime) -> Self {
-        let overall = Mutex::new(Bucket::full(rules.overall, now));
+        let overall = Overall { bucket: Bucket::full(rules.overall, now), second: now, had: [0; SHARES], hasher: RandomState::new() };
+        let overall = Mutex::new(overall);
         Self { rules: RwLock::new(rules), overall, clients: Mutex::default(), failures: Mutex::default() }
     }
 
@@ -165,13 +203,20 @@ impl Limits {
         *self.rules.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One more request, whoever's it is.
+    /// One more request of that client, which is as critical as that, as far as its topic says.
     ///
     /// # Errors
-    /// If all together have used up theirs.
-    pub fn request(&self, now: UnixTime) -> Result<(), Exhausted> {
+    /// If all together have used up theirs, but for what is kept for those who are more critical; or if there is little left and the client has had
+    /// its part of that.
+    pub fn request(&self, client_id: &ClientId, criticality: Criticality, now: UnixTime) -> Result<(), Exhausted> {
         let rate = self.rules().overall;
-        if rate.is_off() { Ok(()) } else { locked(&self.overall).take(rate, now) }
+        if rate.is_off() { Ok(()) } else { locked(&self.overall).take(client_id, criticality, rate, now) }
+    }
+
+    /// Whether requests have a limit.
+    #[must_use]
+    pub fn has_overall(&self) -> bool {
+        !self.rules().overall.is_off()
     }
 
     /// One more token for a client that has proved who it is.
@@ -180,7 +225,7 @@ impl Limits {
     /// If it has used up its own.
     pub fn token(&self, client_id: &ClientId, now: UnixTime) -> Result<(), Exhausted> {
         let rate = self.rules().client;
-        if rate.is_off() { Ok(()) } else { self.used(client_id, now, |used| used.tokens.take(rate, now)) }
+        if rate.is_off() { Ok(()) } else { self.used(client_id, now, |used| used.tokens.take(rate, 0, now)) }
     }
 
     /// One more change that a client which has proved who it is wants written to the disk.
@@ -189,7 +234,7 @@ impl Limits {
     /// If it has used up its own.
     pub fn write(&self, client_id: &ClientId, now: UnixTime) -> Result<(), Exhausted> {
         let rate = self.rules().writes;
-        if rate.is_off() { Ok(()) } else { self.used(client_id, now, |used| used.writes.take(rate, now)) }
+        if rate.is_off() { Ok(()) } else { self.used(client_id, now, |used| used.writes.take(rate, 0, now)) }
     }
 
     fn used<T>(&self, client_id: &ClientId, now: UnixTime, take: impl FnOnce(&mut Used) -> T) -> T {
@@ -307,15 +352,49 @@ mod tests {
         assert_eq!(taken(|| limits.write(&id(1), at(100))), (2, 3_500), "from when it was first seen");
         assert_eq!(taken(|| limits.write(&id(1), at(3_599))).0, 0);
         assert_eq!(taken(|| limits.write(&id(1), at(3_600))).0, 2);
-        assert_eq!(taken(|| limits.request(at(0))), (6, 1));
-        assert_eq!(taken(|| limits.request(at(2))), (6, 1));
+        let mut others = 100..;
+        let mut request = |now| limits.request(&id(others.next().unwrap()), Criticality::Critical, now);
+        assert_eq!(taken(|| request(at(0))), (6, 1));
+        assert_eq!(taken(|| request(at(2))), (6, 1));
+    }
+
+    #[test]
+    fn what_is_left_is_for_the_more_critical() {
+        let rules = LimitRules { overall: Rate::per_second(80, 80), ..RULES };
+        let limits = Limits::new(rules, at(0));
+        let mut names = 0..;
+        let mut request = |criticality| limits.request(&id(names.next().unwrap()), criticality, at(0));
+        assert_eq!(Criticality::ALL.map(|criticality| taken(|| request(criticality)).0), [40, 20, 10, 10]);
+        // The one who needs it most comes when nobody else does any more.
+        let all = Limits::new(rules, at(0));
+        let mut names = 0..;
+        assert_eq!(taken(|| all.request(&id(names.next().unwrap()), Criticality::Critical, at(0))).0, 80);
+    }
+
+    #[test]
+    fn no_client_takes_all_that_is_left() {
+        let rules = LimitRules { overall: Rate::per_second(320, 640), ..RULES };
+        let limits = Limits::new(rules, at(0));
+        let flood = |now| taken(|| limits.request(&id(1), Criticality::Normal, now)).0;
+        // As long as there is plenty it may have it.
+        assert_eq!(flood(at(0)), 161);
+        let served = |now| (2..42).filter(|number| limits.request(&id(*number), Criticality::Normal, now).is_ok()).count();
+        for second in 1..20 {
+            flood(at(second));
+            // A few may share the flood's part by chance.
+            assert!(served(at(second)) >= 34, "second {second}");
+        }
     }
 
     #[test]
     fn without_a_limit_there_is_none_and_rules_may_change() {
         let limits = Limits::new(LimitRules::default(), at(0));
         for _ in 0..1_000 {
-            limits.token(&id(1), at(0)).and_then(|()| limits.write(&id(1), at(0))).and_then(|()| limits.request(at(0))).unwrap();
+            limits
+                .token(&id(1), at(0))
+                .and_then(|()| limits.write(&id(1), at(0)))
+                .and_then(|()| limits.request(&id(1), Criticality::Low, at(0)))
+                .unwrap();
             limits.failed(&id(1), Source::Request, at(0));
         }
         assert!(!limits.is_locked_out(&id(1), Source::Request, at(0)));

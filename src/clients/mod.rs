@@ -4,6 +4,7 @@ mod assertion;
 mod attributes;
 mod authenticate;
 mod credential;
+mod criticality;
 mod limits;
 mod nonce;
 mod replay;
@@ -23,6 +24,7 @@ pub use assertion::Assertions;
 pub use attributes::{AttributeName, AttributeValue, Attributes, MAX_ATTRIBUTES};
 pub use authenticate::{AuthenticatedClient, Channel, authenticate, authenticate_session};
 pub use credential::{ClientKey, CredentialId, CredentialRef};
+pub use criticality::{CRITICALITY, Criticality, fault as criticality_fault};
 pub use limits::{Exhausted, LimitRules, Limits, Rate, Source};
 pub use replay::Occupancy;
 pub use rotation::{

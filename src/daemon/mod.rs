@@ -50,7 +50,6 @@ use crate::tls::{self, TlsError};
 use audit::Audit;
 use links::Links;
 use reload::Reloader;
-use sealer::RingSealer;
 use selftest::SelfTest;
 use snapshots::Keeper;
 use source::Source;
@@ -60,6 +59,7 @@ use timekeeping::HostClock;
 pub use audit::{audit_limits, audit_signer};
 pub use keys::key_options;
 pub use memory::protect_memory;
+pub use sealer::RingSealer;
 pub use snapshots::registry_options;
 pub use vitals::{Vitals, built_at};
 
@@ -257,8 +257,9 @@ impl Daemon {
         let source = Arc::new(source);
         let (told, measured) = (source.clone(), source.clone());
         let serving = {
-            let engine = engine.clone();
-            Serving { settings: Arc::new(move || engine.settings_in_force()), links: config.links() }
+            let (engine, dated) = (engine.clone(), clock.clone());
+            let clock = Arc::new(move || Some(dated.standing()));
+            Serving { settings: Arc::new(move || engine.settings_in_force()), clock, links: config.links() }
         };
         let reload = {
             let reloader = reloader.clone();
@@ -468,6 +469,8 @@ pub fn run_until_signalled(config: Config, vitals: Vitals) -> Result<(), DaemonE
         let daemon = Daemon::start(config, vitals, set_level).await?;
         info!(version = env!("CARGO_PKG_VERSION"), "ready");
         let supervision = tokio::spawn(supervisor.clone().keep(daemon.subject()));
+        // A file that may not grow is an error to whoever writes it, and no reason to end.
+        let _too_large = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map_err(DaemonError::Runtime)?;
         let mut hangup = signal(SignalKind::hangup()).map_err(DaemonError::Runtime)?;
         let signal = loop {
             tokio::select! {

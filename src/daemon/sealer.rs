@@ -5,8 +5,8 @@ use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use crate::jose::Sealer;
 use crate::jose::seal::NONCE;
 
-/// The one of the daemon.
-pub(super) struct RingSealer;
+/// The daemon's.
+pub struct RingSealer;
 
 impl Sealer for RingSealer {
     fn random(&self, bytes: &mut [u8]) -> bool {

@@ -11,12 +11,14 @@ use crate::clock::UnixTime;
 
 /// Seconds an answer is kept.
 const LIFETIME: u64 = 60;
+/// The same for a request that only its name tells from another.
+const LIFETIME_OF_NAMED: u64 = 10;
 /// Answers kept, at most.
 const MAX_ANSWERS: usize = 256;
 /// Bytes of all answers kept, at most.
 const MAX_BYTES: usize = 512 * 1_024;
 
-/// The answers to requests with a used assertion. The oldest make room for the newest: what is lost is only a convenience.
+/// Answers to requests that were answered once and for all. The oldest make room for the newest: what is lost is only a convenience.
 #[derive(Default)]
 pub(super) struct Duplicates(Mutex<VecDeque<Answer>>);
 
@@ -27,16 +29,22 @@ struct Answer {
     until: UnixTime,
 }
 
-fn digest(request: &Request<'_>) -> [u8; 32] {
+fn digest(request: &Request<'_>, name: &[u8]) -> [u8; 32] {
     // The topic, level by level. No level holds a zero.
     let topic = [request.client_id.as_str(), request.operation, request.format.as_str()].join("\0");
-    Sha256::new().chain_update(topic).chain_update([0]).chain_update(request.payload).finalize().into()
+    let hash = Sha256::new().chain_update(topic).chain_update([0]).chain_update(name.len().to_be_bytes()).chain_update(name);
+    hash.chain_update(request.payload).finalize().into()
 }
 
 impl Duplicates {
     /// The answer that the very same request got.
     pub(super) fn find(&self, request: &Request<'_>, now: UnixTime) -> Option<Reply> {
-        let digest = digest(request);
+        self.find_named(request, &[], now)
+    }
+
+    /// The same by a name that is not part of the payload.
+    pub(super) fn find_named(&self, request: &Request<'_>, name: &[u8], now: UnixTime) -> Option<Reply> {
+        let digest = digest(request, name);
         let answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let answer = answers.iter().find(|answer| answer.request == digest && answer.until > now)?;
         Some(Reply { payload: answer.payload.to_vec(), decision: Decision::Repeated { accepted: answer.accepted } })
@@ -44,11 +52,20 @@ impl Duplicates {
 
     /// Keeps an answer.
     pub(super) fn keep(&self, request: &Request<'_>, reply: &Reply, now: UnixTime) {
+        self.put(request, &[], reply, now, LIFETIME);
+    }
+
+    /// The same by a name that is not part of the payload, for a shorter time: who gives each request the same name is to get another token soon.
+    pub(super) fn keep_named(&self, request: &Request<'_>, name: &[u8], reply: &Reply, now: UnixTime) {
+        self.put(request, name, reply, now, LIFETIME_OF_NAMED);
+    }
+
+    fn put(&self, request: &Request<'_>, name: &[u8], reply: &Reply, now: UnixTime, lifetime: u64) {
         let answer = Answer {
-            request: digest(request),
+            request: digest(request, name),
             payload: Zeroizing::new(reply.payload.clone()),
             accepted: reply.decision.is_accepted(),
-            until: now.saturating_add(LIFETIME),
+            until: now.saturating_add(lifetime),
         };
         let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         answers.push_back(answer);
@@ -69,7 +86,15 @@ mod tests {
     const NOW: UnixTime = UnixTime::from_secs(1_000);
 
     fn request<'a>(client_id: &'a ClientId, payload: &'a [u8]) -> Request<'a> {
-        Request { client_id, operation: "token", format: Format::Json, payload, channel: Channel::Untrusted, envelope: Ok(()) }
+        Request {
+            client_id,
+            operation: "token",
+            format: Format::Json,
+            payload,
+            channel: Channel::Untrusted,
+            correlation_data: None,
+            envelope: Ok(()),
+        }
     }
 
     fn keep(duplicates: &Duplicates, payload: &[u8], answer: Vec<u8>) {

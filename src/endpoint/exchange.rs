@@ -35,6 +35,12 @@ impl<'a> Exchange<'a> {
         oauth::encode(self.request.format, Table::of(self.operation), response, self.state.as_deref())
     }
 
+    /// What its sender calls a request for a token, so that it is known again when it is delivered twice.
+    fn name(&self) -> Option<&[u8]> {
+        let name = self.request.correlation_data.or(self.state.as_deref().map(str::as_bytes));
+        name.filter(|name| self.operation == Operation::Token && !name.is_empty())
+    }
+
     pub(super) fn refuse(&self, refusal: Refusal) -> Reply {
         Reply { payload: self.encode(Response::Error(&refusal)), decision: Decision::Refused(refusal) }
     }
@@ -43,6 +49,11 @@ impl<'a> Exchange<'a> {
         self.state = malformed.state;
         self.refuse(malformed.refusal)
     }
+}
+
+/// Whether an answer has a token that is as good as another one a few seconds later.
+fn is_long_lived(decision: &Decision) -> bool {
+    matches!(decision, Decision::Issued { lifetime, .. } if *lifetime >= 60)
 }
 
 /// Who changes something of a client waits for whoever does so already: a request that is delivered twice finds the answer of the first.
@@ -95,7 +106,7 @@ impl Engine {
         // An assertion that was genuine is used up by now, and a change is made once, so only the answer itself can serve a request that is
         // delivered twice.
         let (outcome, is_spent) = match authenticated {
-            Ok(client) => match writes.then(|| self.duplicates.find(request, now)).flatten() {
+            Ok(client) => match self.answered_before(&exchange, uses_assertion) {
                 Some(reply) => return reply,
                 None => {
                     let within = self.within_own_limits(request.client_id, exchange.operation, now, &exchange.entropy);
@@ -119,7 +130,19 @@ impl Engine {
         };
         if is_spent {
             self.duplicates.keep(request, &reply, now);
+        } else if let Some(name) = exchange.name().filter(|_| is_long_lived(&reply.decision)) {
+            self.named.keep_named(request, name, &reply, now);
         }
         reply
+    }
+
+    /// The answer that the very same request got, of a client that has proved who it is. What two requests alike mean is known only of those that
+    /// write, and of those that their sender gave a name.
+    fn answered_before(&self, exchange: &Exchange<'_>, uses_assertion: bool) -> Option<Reply> {
+        if exchange.operation.writes() {
+            return self.duplicates.find(exchange.request, exchange.now);
+        }
+        let name = exchange.name().filter(|_| !uses_assertion)?;
+        self.named.find_named(exchange.request, name, exchange.now)
     }
 }

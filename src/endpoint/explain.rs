@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Settings;
 use super::revoke::check_not_revoked;
+use super::token::lifetimes_by;
 use crate::clients::{AuthMethod, Channel, ClientStore, rehearse};
-use crate::clock::UnixTime;
+use crate::clock::{Standing, UnixTime};
 use crate::jose::{Algorithm, KeyType};
 use crate::oauth::{Check, ClientId, Record, RecordKind, Refusal, ScopeSet, Step, TokenAsk, Witness as _};
 use crate::policy::{Entitlement, PolicyStore, TokenFormat, entitle};
@@ -42,6 +43,8 @@ pub struct Grounds<'a> {
     pub revocations: Option<&'a dyn RevocationStore>,
     /// Whether assertions are accepted.
     pub has_assertions: bool,
+    /// The clock's state; `None` if nobody tells, or for another time than now.
+    pub clock: Option<Standing>,
     /// The id of the key of a kind that signs.
     pub active_key: &'a dyn Fn(KeyType) -> Option<String>,
 }
@@ -134,7 +137,8 @@ fn decide(rehearsal: &Rehearsal<'_>, method: AuthMethod, grounds: &Grounds<'_>, 
     let entitlement = entitle(&client, &ask, &grounds.policies.policy(), steps)?;
     check_not_revoked(grounds.revocations, client_id, now, steps)?;
     let settings = grounds.settings;
-    let draft = draft(&entitlement, None, &settings.issuer, settings.lifetimes, now, TokenEntropy::default(), steps);
+    let lifetimes = lifetimes_by(grounds.clock, settings.lifetimes, steps)?;
+    let draft = draft(&entitlement, None, &settings.issuer, lifetimes, now, TokenEntropy::default(), steps);
     let server = entitlement.resource_server();
     let key = (grounds.active_key)(server.alg.key_type());
     let kid = require_key(server, key.as_deref(), |kid| kid, steps)?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Engine;
-use crate::clients::{Client, ClientStore, Exhausted, Source};
+use crate::clients::{Client, ClientStore, Criticality, Exhausted, Source};
 use crate::clock::UnixTime;
 use crate::oauth::{ClientId, ErrorCode, Operation, Reason, Refusal};
 use crate::token::TokenEntropy;
@@ -26,20 +26,29 @@ pub(super) fn locked_out(_: Refusal) -> Refusal {
 }
 
 /// `temporarily_unavailable`, with a time to come back that is not everybody's.
-fn later(reason: Reason, exhausted: Exhausted, entropy: &TokenEntropy, description: &'static str) -> Refusal {
-    Refusal::not_now(reason, spread(exhausted.wait, entropy), description)
+fn later(reason: Reason, exhausted: Exhausted, patience: u32, entropy: &TokenEntropy, description: &'static str) -> Refusal {
+    Refusal::not_now(reason, spread(exhausted.wait, patience, entropy), description)
 }
 
-/// A time that is not everybody's, by chance.
-pub(super) fn spread(seconds: u32, entropy: &TokenEntropy) -> u32 {
-    let chance = entropy.first().copied().map(u32::from).and_then(|byte| byte.checked_rem(SPREAD)).unwrap_or_default();
+/// A time that is not everybody's, by chance; over so many times [`SPREAD`].
+pub(super) fn spread(seconds: u32, patience: u32, entropy: &TokenEntropy) -> u32 {
+    let chance =
+        entropy.first().copied().map(u32::from).and_then(|byte| byte.checked_rem(SPREAD.saturating_mul(patience))).unwrap_or_default();
     seconds.saturating_add(chance)
 }
 
 impl Engine {
-    pub(super) fn within_overall_limit(&self, now: UnixTime, entropy: &TokenEntropy) -> Result<(), Refusal> {
-        let Some(limits) = &self.limits else { return Ok(()) };
-        limits.request(now).map_err(|exhausted| later(Reason::OverallLimit, exhausted, entropy, "too many requests are made"))
+    /// How critical whoever the topic names is. Whoever is not registered is what most are, so that nobody learns by it who is.
+    #[must_use]
+    pub fn criticality(&self, client_id: &ClientId) -> Criticality {
+        self.clients.client(client_id).map_or(Criticality::default(), |client| Criticality::of(&client.attributes))
+    }
+
+    pub(super) fn within_overall_limit(&self, client_id: &ClientId, now: UnixTime, entropy: &TokenEntropy) -> Result<(), Refusal> {
+        let Some(limits) = self.limits.as_ref().filter(|limits| limits.has_overall()) else { return Ok(()) };
+        let criticality = self.criticality(client_id);
+        let beyond = |exhausted| later(Reason::OverallLimit, exhausted, criticality.patience(), entropy, "too many requests are made");
+        limits.request(client_id, criticality, now).map_err(beyond)
     }
 
     /// Whether a client that has proved who it is may have the operation once more.
@@ -52,11 +61,11 @@ impl Engine {
     ) -> Result<(), Refusal> {
         let Some(limits) = &self.limits else { return Ok(()) };
         if operation == Operation::Token {
-            let beyond = |exhausted| later(Reason::ClientLimit, exhausted, entropy, "the client asks for too many tokens");
+            let beyond = |exhausted| later(Reason::ClientLimit, exhausted, 1, entropy, "the client asks for too many tokens");
             limits.token(client_id, now).map_err(beyond)?;
         }
         if operation.writes() {
-            let beyond = |exhausted| later(Reason::WriteLimit, exhausted, entropy, "the client asks for too many changes");
+            let beyond = |exhausted| later(Reason::WriteLimit, exhausted, 1, entropy, "the client asks for too many changes");
             limits.write(client_id, now).map_err(beyond)?;
         }
         Ok(())

@@ -63,6 +63,8 @@ pub struct Request<'a> {
     pub format: Format,
     /// The payload.
     pub payload: &'a [u8],
+    /// What pairs the answer with the request, if anything around the payload does.
+    pub correlation_data: Option<&'a [u8]>,
     /// What it came through.
     pub channel: Channel,
     /// A fault that the link found in the message around the payload.
@@ -174,6 +176,8 @@ pub struct Engine {
     /// [`Lifetimes::default`], which may change while it serves.
     lifetime: AtomicU32,
     duplicates: Duplicates,
+    /// Answers to requests for a token by a secret that are named by their sender.
+    named: Duplicates,
     writing: Turns,
 }
 
@@ -196,6 +200,7 @@ impl Engine {
             limits: None,
             sealer: None,
             duplicates: Duplicates::default(),
+            named: Duplicates::default(),
             writing: Turns::default(),
         }
     }
@@ -365,10 +370,12 @@ impl Engine {
                 let text = "the Response Topic must be a topic below the client's own, without wildcards";
                 return Err(Refusal::invalid_request(Reason::ForeignResponseTopic, text));
             }
-            Err(EnvelopeFault::Overloaded { retry_after }) => return Err(Refusal::overloaded(limits::spread(retry_after, entropy))),
+            Err(EnvelopeFault::Overloaded { retry_after }) => {
+                return Err(Refusal::overloaded(limits::spread(retry_after, self.criticality(request.client_id).patience(), entropy)));
+            }
             Err(EnvelopeFault::NoRandomness) => return Err(Refusal::internal("no random bytes")),
         }
-        self.within_overall_limit(now, entropy)?;
+        self.within_overall_limit(request.client_id, now, entropy)?;
         if request.payload.len() > self.settings.max_payload {
             let text = format!("the payload is larger than {} bytes", self.settings.max_payload);
             return Err(Refusal::invalid_request(Reason::Oversized, text));

@@ -93,6 +93,7 @@ impl Engine {
                 format: Format::Json,
                 payload: &payload,
                 channel: Channel::Trusted,
+                correlation_data: None,
                 envelope: Ok(()),
             };
             let reply = engine.handle(&request, now, entropy);
@@ -209,6 +210,7 @@ mod tests {
             format: Format::Json,
             payload: &payload(&String::from_utf8_lossy(secret.expose()), 0),
             channel: Channel::Trusted,
+            correlation_data: None,
             envelope: Ok(()),
         };
         let Decision::Refused(refusal) = engine.handle(&request, NOW, [3; 16]).decision else { panic!("a token for the probe's client") };

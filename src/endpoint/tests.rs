@@ -102,8 +102,15 @@ fn engine_of(clients: BTreeMap<ClientId, Arc<Client>>, policy: Policy, secret: S
 
 fn send(engine: &Engine, client_id: &str, payload: &[u8], change: impl FnOnce(&mut Request<'_>)) -> Reply {
     let client_id = client_id.parse().unwrap();
-    let mut request =
-        Request { client_id: &client_id, operation: "token", format: Format::Json, payload, channel: Channel::Trusted, envelope: Ok(()) };
+    let mut request = Request {
+        client_id: &client_id,
+        operation: "token",
+        format: Format::Json,
+        payload,
+        channel: Channel::Trusted,
+        correlation_data: None,
+        envelope: Ok(()),
+    };
     change(&mut request);
     engine.handle(&request, NOW, [3; 16])
 }
@@ -332,7 +339,8 @@ fn deny_nonces_that_were_not_given_or_have_gone_stale() {
         let payload = request_by_assertion(&json!({"iat": 1, "exp": 61, "jti": jti, "nonce": nonce}), &json!({}));
         let (client_id, payload) = (&client_id, payload.as_slice());
         let channel = Channel::Untrusted;
-        let request = Request { client_id, operation: "token", format: Format::Json, payload, channel, envelope: Ok(()) };
+        let request =
+            Request { client_id, operation: "token", format: Format::Json, payload, channel, correlation_data: None, envelope: Ok(()) };
         engine.handle(&request, now, [3; 16]).decision
     };
     let lifetime = given["expires_in"].as_u64().unwrap();

@@ -3,8 +3,8 @@
 use super::revoke::check_not_revoked;
 use super::{Decision, Done, Engine, Exchange};
 use crate::clients::AuthenticatedClient;
-use crate::clock::Issuance;
-use crate::oauth::{Refusal, Response, TokenAsk, TokenResponse, Unwitnessed};
+use crate::clock::{Confidence, Issuance, Standing};
+use crate::oauth::{Check, Record, Refusal, Response, Step, TokenAsk, TokenResponse, Unwitnessed, Witness};
 use crate::policy::authorize;
 use crate::token::{Lifetimes, mint};
 
@@ -30,11 +30,34 @@ impl Engine {
 
     /// The life of tokens issued now.
     fn lifetimes(&self) -> Result<Lifetimes, Refusal> {
-        let lifetimes = self.lifetimes_in_force();
-        match self.clock().map(|standing| standing.issuance) {
-            None | Some(Issuance::Issue) => Ok(lifetimes),
-            Some(Issuance::Shorten { lifetime }) => Ok(Lifetimes { maximum: lifetimes.maximum.min(lifetime), ..lifetimes }),
-            Some(Issuance::Refuse { retry_after }) => Err(Refusal::clock_not_trusted(retry_after)),
+        lifetimes_by(self.clock(), self.lifetimes_in_force(), &mut Unwitnessed)
+    }
+}
+
+/// The life of tokens while the clock stands so; `None` if nobody tells.
+pub(super) fn lifetimes_by<W: Witness>(clock: Option<Standing>, lifetimes: Lifetimes, witness: &mut W) -> Result<Lifetimes, Refusal> {
+    let Some(Standing { confidence, issuance }) = clock else { return Ok(lifetimes) };
+    let setting = || {
+        vec![Record::setting(match confidence {
+            Confidence::Unset => "clock.unset",
+            Confidence::Floor => "clock.floor",
+            Confidence::Holdover => "clock.holdover",
+            Confidence::Synced => return Vec::new(),
+        })]
+    };
+    match issuance {
+        // Nothing is decided by it then.
+        Issuance::Issue => Ok(lifetimes),
+        Issuance::Shorten { lifetime } => {
+            let finding = || format!("is {}, with which tokens live for {lifetime} s at most", confidence.as_str());
+            witness.note(|| Step::passed(Check::Clock, setting(), finding()));
+            Ok(Lifetimes { maximum: lifetimes.maximum.min(lifetime), ..lifetimes })
+        }
+        Issuance::Refuse { retry_after } => {
+            let refusal = Refusal::clock_not_trusted(retry_after);
+            let finding = || format!("is {}, with which no tokens are issued", confidence.as_str());
+            witness.note(|| Step::refused(Check::Clock, refusal.reason(), setting(), finding()));
+            Err(refusal)
         }
     }
 }

@@ -118,7 +118,15 @@ fn hostile_configurations() {
 fn the_corpus_goes_all_the_way() {
     let is_issued = |format, payload: &[u8], id: &str| {
         let client_id = id.parse().unwrap();
-        let request = Request { client_id: &client_id, operation: "token", format, payload, channel: Channel::Trusted, envelope: Ok(()) };
+        let request = Request {
+            client_id: &client_id,
+            operation: "token",
+            format,
+            payload,
+            channel: Channel::Trusted,
+            correlation_data: None,
+            envelope: Ok(()),
+        };
         matches!(engine().handle(&request, NOW, [3; 16]).decision, Decision::Issued { .. })
     };
     for (name, format) in [("json", Format::Json), ("cbor", Format::Cbor)] {

@@ -11,7 +11,7 @@ use super::counters::UNKNOWN;
 use super::lists::Lists;
 use super::{Counters, LinkMetrics, Topics};
 use crate::audit::{AuditLog, NoAudit, Refused, What};
-use crate::clients::Channel;
+use crate::clients::{Channel, Criticality};
 use crate::clock::{Confidence, UnixTime};
 use crate::endpoint::{Decision, Engine, EnvelopeFault, Request};
 use crate::oauth::{ClientId, Format, Operation};
@@ -229,6 +229,14 @@ impl Gateway {
         self.respond(inbound, None)
     }
 
+    /// Whom the topic of a request names, and how critical that client is.
+    #[must_use]
+    pub fn asker(&self, topic: &str) -> Option<(ClientId, Criticality)> {
+        let client_id = self.topics.parse_request(topic)?.client_id;
+        let criticality = self.engine.criticality(&client_id);
+        Some((client_id, criticality))
+    }
+
     /// Answers a request `temporarily_unavailable` without a look at its payload; `None` if the message is no request.
     #[must_use]
     pub fn answer_overloaded(&self, inbound: &Inbound<'_>) -> Option<Outbound> {
@@ -257,6 +265,7 @@ impl Gateway {
             operation: topic.operation,
             format: topic.format,
             payload: inbound.payload,
+            correlation_data: inbound.correlation_data,
             channel: self.channel,
             envelope: fault.map_or(Ok(()), Err),
         };

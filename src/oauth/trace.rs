@@ -90,6 +90,8 @@ pub enum Check {
     Permissions,
     /// Whether the client's tokens of that moment are void.
     Revocation,
+    /// How far the gateway trusts its clock.
+    Clock,
     /// How long the token lives.
     Lifetime,
     /// What signs it.
@@ -114,6 +116,7 @@ impl Check {
             Self::Grant => "grant",
             Self::Permissions => "permissions",
             Self::Revocation => "revocation",
+            Self::Clock => "clock",
             Self::Lifetime => "lifetime",
             Self::SigningKey => "signing_key",
         }

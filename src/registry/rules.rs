@@ -3,7 +3,7 @@
 use super::error::RegistryError;
 use super::records::Record;
 use super::{ClientRule, not_found};
-use crate::clients::{AttributeValue, Client, MAX_ATTRIBUTES, MAX_SECRETS};
+use crate::clients::{AttributeValue, Client, MAX_ATTRIBUTES, MAX_SECRETS, criticality_fault};
 use crate::clock::UnixTime;
 use crate::oauth::{ScopeSet, ScopeToken};
 use crate::policy::{Permissions, Policy, ResourceServer, Role, Scope, TopicPermission};
@@ -24,6 +24,9 @@ pub(super) fn check_client(client: &Client, policy: &Policy) -> Result<(), Regis
     }
     if client.attributes.len() > MAX_ATTRIBUTES {
         return invalid(format!("has more than {MAX_ATTRIBUTES} attributes"));
+    }
+    if let Some(fault) = criticality_fault(&client.attributes) {
+        return invalid(fault);
     }
     if client.max_token_lifetime == Some(0) {
         return invalid("the longest token lifetime must be at least 1 second".into());

@@ -42,6 +42,11 @@ fn tokens_live_as_long_as_the_clock_is_trusted() {
     let (site, secret) = site(&mark);
     assert_eq!(site.status().unwrap()["clock"]["confidence"], "floor");
     assert_eq!(token(&site, &secret)["expires_in"], 7);
+    let explained = || -> Value { serde_json::from_str(&site.credgate(&["explain", "--client", "dev1", "--output", "json"])).unwrap() };
+    let of_clock = |told: &Value| told["steps"].as_array().unwrap().iter().find(|step| step["check"] == "clock").cloned().unwrap();
+    let told = explained();
+    assert_eq!((&told["token"]["lifetime"], &of_clock(&told)["outcome"]), (&json!(7), &json!("ok")), "{told}");
+    assert!(of_clock(&told)["decided_by"].to_string().contains("clock.floor"), "{told}");
 
     fs::write(&mark, "").unwrap();
     wait_for_confidence(&site, "synced");

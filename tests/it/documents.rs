@@ -180,7 +180,8 @@ fn answer_of(engine: &Engine, client_id: &str, format: Format, payload: &[u8]) -
 
 fn answer_on(engine: &Engine, client_id: &str, operation: &str, format: Format, payload: &[u8]) -> Vec<u8> {
     let client_id = client_id.parse().unwrap();
-    let request = Request { client_id: &client_id, operation, format, payload, channel: Channel::Trusted, envelope: Ok(()) };
+    let request =
+        Request { client_id: &client_id, operation, format, payload, channel: Channel::Trusted, correlation_data: None, envelope: Ok(()) };
     engine.handle(&request, NOW, [3; 16]).payload
 }
 

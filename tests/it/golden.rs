@@ -96,7 +96,15 @@ fn token(format: TokenFormat, dialect: &Dialect, alg: Algorithm) -> (Vec<u8>, Ke
     let payload = serde_cbor::to_vec(&BTreeMap::from([(25, Cbor::Bytes(secret.expose().to_vec()))])).unwrap();
     let client_id = "dev1".parse().unwrap();
     let (operation, payload) = ("token", payload.as_slice());
-    let request = Request { client_id: &client_id, operation, format: Format::Cbor, payload, channel: Channel::Trusted, envelope: Ok(()) };
+    let request = Request {
+        client_id: &client_id,
+        operation,
+        format: Format::Cbor,
+        payload,
+        channel: Channel::Trusted,
+        correlation_data: None,
+        envelope: Ok(()),
+    };
     let answer: BTreeMap<i64, Cbor> = serde_cbor::from_slice(&engine.handle(&request, NOW, [3; 16]).payload).unwrap();
     let Cbor::Bytes(token) = &answer[&1] else { panic!("{answer:?}") };
     (token.clone(), ring)

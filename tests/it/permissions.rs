@@ -136,7 +136,8 @@ fn token(case: &mut Case, format: TokenFormat, dialect: &Dialect) -> Option<Vec<
     }
     let payload = serde_cbor::to_vec(&members).unwrap();
     let (operation, payload, channel) = ("token", payload.as_slice(), Channel::Trusted);
-    let request = Request { client_id: &client_id, operation, format: Format::Cbor, payload, channel, envelope: Ok(()) };
+    let request =
+        Request { client_id: &client_id, operation, format: Format::Cbor, payload, channel, correlation_data: None, envelope: Ok(()) };
     let answer: BTreeMap<i64, Cbor> = serde_cbor::from_slice(&engine.handle(&request, NOW, [3; 16]).payload).unwrap();
     let Some(Cbor::Bytes(token)) = answer.get(&1) else { panic!("{answer:?} to {case:?}") };
     Some(token.clone())

@@ -199,6 +199,7 @@ fn explained(engine: &Engine, store: &Store, world: &World, wish: &Wish) -> Expl
         policies: store,
         revocations: None,
         has_assertions: world.has_assertions,
+        clock: engine.clock(),
         active_key: &active_key,
     };
     let rehearsal = Rehearsal {

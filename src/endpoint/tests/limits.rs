@@ -4,7 +4,7 @@ use super::*;
 use crate::clients::{LimitRules, Limits, Rate};
 
 const RULES: LimitRules = LimitRules {
-    overall: Rate::per_second(50, 50),
+    overall: Rate::per_second(600, 600),
     client: Rate::per_second(2, 4),
     writes: Rate::per_hour(2),
     lockout_after: 3,
@@ -18,8 +18,15 @@ fn limited((engine, secret): (Engine, String), rules: LimitRules) -> (Engine, St
 /// The answer at so many seconds from the beginning, and why.
 fn at(engine: &Engine, client_id: &str, payload: &[u8], seconds: u64) -> (Value, String) {
     let client_id = client_id.parse().unwrap();
-    let request =
-        Request { client_id: &client_id, operation: "token", format: Format::Json, payload, channel: Channel::Trusted, envelope: Ok(()) };
+    let request = Request {
+        client_id: &client_id,
+        operation: "token",
+        format: Format::Json,
+        payload,
+        channel: Channel::Trusted,
+        correlation_data: None,
+        envelope: Ok(()),
+    };
     let reply = engine.handle(&request, NOW.saturating_add(seconds), [3; 16]);
     let told = match &reply.decision {
         Decision::Refused(refusal) => refusal.reason().name().to_owned(),
@@ -53,13 +60,80 @@ fn deny_more_tokens_than_a_client_may_have() {
 
 #[test]
 fn deny_more_requests_than_all_may_make() {
-    let (engine, secret) = limited(engine(), LimitRules { overall: Rate::per_second(1, 2), ..RULES });
+    let (engine, secret) = limited(engine(), LimitRules { overall: Rate::per_second(1, 3), ..RULES });
     // Whoever they are, and whatever they are.
     assert_eq!(at(&engine, "nobody", b"{", 0).1, "malformed");
     assert_eq!(at(&engine, "nobody", &by_secret("x"), 0).1, "unknown_client");
+    assert_eq!(at(&engine, "one", &by_secret("x"), 0).1, "wrong_secret");
     let (answer, reason) = at(&engine, "one", &by_secret(&secret), 0);
     assert_eq!((reason.as_str(), &answer["error"]), ("overall_limit", &json!("temporarily_unavailable")));
     assert_eq!(at(&engine, "one", &by_secret(&secret), 1).1, "issued");
+}
+
+#[test]
+fn what_is_left_is_for_the_more_critical() {
+    let clients = ["low", "normal", "high", "critical"].map(|word| {
+        let (record, _) = ClientSecret::generate(&Zeroizing::new([7; 32]), NOW);
+        let client = Client {
+            scope: "rs1:read".parse().unwrap(),
+            secrets: vec![record],
+            attributes: [("criticality".parse().unwrap(), word.parse().unwrap())].into(),
+            ..Client::new(word.parse().unwrap(), NOW)
+        };
+        (client.client_id.clone(), Arc::new(client))
+    });
+    let (_, secret) = ClientSecret::generate(&Zeroizing::new([7; 32]), NOW);
+    let engine = engine_of(clients.into(), policy(), secret);
+    let (engine, secret) = limited(engine, LimitRules { overall: Rate::per_second(8, 8), client: Rate::default(), ..RULES });
+    // As after a power return: all ask at once, and those who wait are told for how long; the less critical the longer.
+    let served = |word: &str| (0..10).take_while(|_| at(&engine, word, &by_secret(&secret), 0).1 == "issued").count();
+    assert_eq!(["low", "normal", "high", "critical"].map(served), [4, 2, 1, 1]);
+    let waits = |word: &str| {
+        let ask = |byte: u8| {
+            let client_id = word.parse().unwrap();
+            let payload = by_secret(&secret);
+            let request = Request {
+                client_id: &client_id,
+                operation: "token",
+                format: Format::Json,
+                payload: &payload,
+                correlation_data: None,
+                channel: Channel::Trusted,
+                envelope: Ok(()),
+            };
+            let answer: Value = serde_json::from_slice(&engine.handle(&request, NOW, [byte; 16]).payload).unwrap();
+            answer["retry_after"].as_u64().unwrap()
+        };
+        let all: std::collections::BTreeSet<u64> = (0..=255).map(ask).collect();
+        (all.len(), *all.last().unwrap())
+    };
+    assert_eq!(["low", "normal", "high", "critical"].map(waits), [(32, 32), (16, 16), (8, 8), (8, 8)]);
+}
+
+#[test]
+fn a_request_with_a_name_that_comes_twice_has_one_answer() {
+    let (engine, secret) = limited(engine(), RULES);
+    let client_id = "one".parse().unwrap();
+    let ask = |payload: &[u8], correlation_data: Option<&[u8]>, byte: u8, seconds| {
+        let channel = Channel::Trusted;
+        let (operation, format) = ("token", Format::Json);
+        let request = Request { client_id: &client_id, operation, format, payload, correlation_data, channel, envelope: Ok(()) };
+        engine.handle(&request, NOW.saturating_add(seconds), [byte; 16])
+    };
+    let payload = by_secret(&secret);
+    let first = ask(&payload, Some(b"7"), 1, 0);
+    let again = ask(&payload, Some(b"7"), 2, 9);
+    assert_eq!((&first.payload, again.decision), (&again.payload, Decision::Repeated { accepted: true }));
+    assert_ne!(first.payload, ask(&payload, Some(b"8"), 3, 9).payload, "another request");
+    assert_ne!(first.payload, ask(&payload, Some(b"7"), 4, 10).payload, "who calls each request the same has another token soon");
+    let stateful = json!({"grant_type": "client_credentials", "client_secret": secret, "scope": "rs1:read", "state": "s"}).to_string();
+    assert_eq!(ask(stateful.as_bytes(), None, 5, 20).payload, ask(stateful.as_bytes(), None, 6, 20).payload);
+    assert_ne!(ask(&payload, None, 7, 30).payload, ask(&payload, None, 8, 30).payload, "without a name nobody knows");
+    // Only who knows the secret has it.
+    assert!(matches!(ask(&by_secret("wrong"), Some(b"8"), 9, 31).decision, Decision::Refused(_)));
+    // No limit counts what is only repeated.
+    let counted = ask(&payload, Some(b"9"), 10, 100);
+    (0..10).for_each(|_| assert_eq!(ask(&payload, Some(b"9"), 11, 100).payload, counted.payload));
 }
 
 #[test]

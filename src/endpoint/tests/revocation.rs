@@ -92,6 +92,7 @@ impl Bench {
             format: Format::Json,
             payload: payload.as_bytes(),
             channel: Channel::Trusted,
+            correlation_data: None,
             envelope: Ok(()),
         };
         let entropy: [u8; 16] =
@@ -122,7 +123,15 @@ impl Bench {
         all.insert(25, Cbor::Bytes(self.secret.clone().into_bytes()));
         let payload = serde_cbor::to_vec(&all).unwrap();
         let (client_id, format) = (client_id.parse().unwrap(), Format::Cbor);
-        let request = Request { client_id: &client_id, operation, format, payload: &payload, channel: Channel::Trusted, envelope: Ok(()) };
+        let request = Request {
+            client_id: &client_id,
+            operation,
+            format,
+            payload: &payload,
+            channel: Channel::Trusted,
+            correlation_data: None,
+            envelope: Ok(()),
+        };
         let reply = self.engine.handle(&request, NOW, [3; 16]);
         let whole: Cbor = serde_cbor::from_slice(&reply.payload).unwrap();
         assert_eq!(serde_cbor::to_vec(&whole).unwrap(), reply.payload, "deterministic");
@@ -332,6 +341,7 @@ fn what_is_explained_of_revoked_tokens_is_what_happens() {
             policies: &clients,
             revocations: Some(bench.revoked.as_ref()),
             has_assertions: false,
+            clock: None,
             active_key: &|_| Some("k".into()),
         };
         let explanation = crate::endpoint::explain(&rehearsal, &grounds);

@@ -13,6 +13,7 @@ mod backoff;
 mod connect;
 mod failure;
 mod outbox;
+mod places;
 mod poller;
 mod probe;
 mod session;

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
 use super::failure::Failure;
+use super::places::Entrance;
 use crate::mqtt::Gateway;
 
 /// What the broker has told so far.
@@ -48,7 +49,7 @@ pub(super) struct Poller {
     /// What CONNECT asked for.
     pub(super) keep_alive: Duration,
     /// Requests for the engine.
-    pub(super) queue: mpsc::Sender<Publish>,
+    pub(super) queue: Entrance,
     /// Requests past the bound of `queue`, to be answered that there are too many.
     pub(super) overflow: mpsc::Sender<Publish>,
     pub(super) progress: watch::Sender<Progress>,
@@ -136,7 +137,9 @@ impl Poller {
 
     /// Hands a request on, or sheds it if even the answer that there are too many would have to wait.
     fn on_request(&mut self, publish: Publish) {
-        let overflowing = match self.queue.try_send(publish) {
+        let client = std::str::from_utf8(&publish.topic).ok().and_then(|topic| self.gateway.asker(topic));
+        let client = client.as_ref().map(|(id, criticality)| (id, *criticality));
+        let overflowing = match self.queue.enter(publish, client) {
             Ok(()) => return,
             Err(mpsc::error::TrySendError::Full(publish)) => self.overflow.try_send(publish),
             // The link is stopping.

@@ -16,6 +16,7 @@ use tracing::warn;
 use super::connect::{self, address, mqtt_options};
 use super::failure::Failure;
 use super::outbox::{Message, Outbox};
+use super::places::{self, Queued};
 use super::poller::{Limits, Poller, Progress};
 use super::{LinkOptions, News, stopped};
 use crate::mqtt::{Announcement, Gateway, Inbound, MAX_WRITES, Outbound, QoS, Status};
@@ -36,7 +37,7 @@ pub(super) struct Session {
     client: AsyncClient,
     gateway: Arc<Gateway>,
     address: String,
-    queue: mpsc::Receiver<Publish>,
+    queue: mpsc::Receiver<Queued>,
     overflow: mpsc::Receiver<Publish>,
     progress: watch::Receiver<Progress>,
     limits: Limits,
@@ -85,7 +86,7 @@ impl Session {
     /// The two sides of a connection that is made once the poller runs.
     pub(super) fn open(options: &LinkOptions, gateway: &Arc<Gateway>) -> Result<(Self, Poller), Failure> {
         let (client, eventloop) = AsyncClient::new(mqtt_options(options, gateway)?, PACKETS);
-        let (queue_sender, queue) = mpsc::channel(options.queue.max(1));
+        let (entrance, queue) = places::queue(options.queue);
         let (overflow_sender, overflow) = mpsc::channel(OVERFLOW);
         let (progress_sender, progress) = watch::channel(Progress::default());
         let announcements = Arc::new(AtomicU64::new(0));
@@ -95,7 +96,7 @@ impl Session {
             gateway: Arc::clone(gateway),
             address: address(options),
             keep_alive: connect::keep_alive(options),
-            queue: queue_sender,
+            queue: entrance,
             overflow: overflow_sender,
             progress: progress_sender,
             announcements: announcements.clone(),
@@ -198,7 +199,7 @@ impl Session {
                 // In random turns with the queue: either alone would starve the other under load.
                 Some(publish) = self.overflow.recv() => self.answer(&publish, Gateway::answer_overloaded).await?,
                 publish = self.queue.recv() => match publish {
-                    Some(publish) => self.answer(&publish, Gateway::answer).await?,
+                    Some(queued) => self.answer(&queued.publish, Gateway::answer).await?,
                     None => return Err(Disconnected),
                 }
             }
@@ -214,8 +215,8 @@ impl Session {
     async fn farewell(&mut self, outbox: &mut Outbox) -> Result<(), Disconnected> {
         self.queue.close();
         self.overflow.close();
-        while let Some(publish) = self.queue.recv().await {
-            self.answer(&publish, Gateway::answer).await?;
+        while let Some(queued) = self.queue.recv().await {
+            self.answer(&queued.publish, Gateway::answer).await?;
         }
         while let Some(publish) = self.overflow.recv().await {
             self.answer(&publish, Gateway::answer_overloaded).await?;
