@@ -387,4 +387,47 @@ mod tests {
         assert_eq!(show(Format::Cbor), r#"{5: "rs", 9: "a b", 24: "dev1", 25: '<client secret>', 28: "7"}"#);
         assert!(show(Format::Json).contains(r#""client_secret":"<client secret>""#));
     }
+
+    use proptest::prelude::*;
+
+    fn any_query() -> impl Strategy<Value = TokenQuery> {
+        let scope = proptest::option::of(proptest::collection::btree_set("[!#-\\[\\]-~]{1,12}", 1..5));
+        (any::<bool>(), scope, proptest::option::of("\\PC{1,40}")).prop_map(|(is_cbor, scope, audience)| TokenQuery {
+            format: if is_cbor { Format::Cbor } else { Format::Json },
+            scope: scope.map(|words| words.into_iter().collect::<Vec<_>>().join(" ").parse().unwrap()),
+            audience,
+            pop: false,
+            sealed: false,
+            state: None,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_asked_is_what_the_gateway_reads(
+            query in any_query(),
+            id in "[A-Za-z0-9_-]{1,64}",
+            secret in "\\PC{1,60}",
+            state in proptest::option::of("[ -~]{0,64}"),
+            seal in proptest::option::of(any::<[u8; 32]>()),
+            by_assertion in any::<bool>(),
+        ) {
+            let id: ClientId = id.parse().unwrap();
+            let keys = Keys { pop: None, seal: seal.map(|private| EncryptionKey::of(&Zeroizing::new(private))) };
+            let proof = if by_assertion { Proof::Assertion(&secret) } else { Proof::Secret(&secret) };
+            let payload = encode(&id, proof, &query, keys, state.as_deref());
+            let request = decode_client_request::<TokenAsk>(query.format, &payload).map_err(|fault| fault.refusal).unwrap();
+            prop_assert_eq!(request.client_id(), Some(&id));
+            prop_assert_eq!((request.ask().scope(), request.ask().audience()), (query.scope.as_ref(), query.audience.as_deref()));
+            prop_assert_eq!(request.state(), state.as_deref());
+            prop_assert_eq!(request.ask().jwe_key().cloned(), keys.seal.map(|key| encryption_key(query.format, key)));
+            match request.credential() {
+                ClientCredential::Secret(read) => prop_assert_eq!((read.expose(), by_assertion), (secret.as_bytes(), false)),
+                ClientCredential::Assertion(read, bound) => {
+                    prop_assert_eq!((read.expose(), by_assertion), (secret.as_bytes(), true));
+                    prop_assert_eq!(*bound, digest(&id, &query, keys));
+                }
+            }
+        }
+    }
 }

@@ -109,4 +109,27 @@ mod tests {
             assert!(opened.is_err() || opened.is_ok_and(|token| token == "eyJh.b.c"), "{at}");
         }
     }
+
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn whatever_is_sealed_is_opened(jwt in "eyJ[A-Za-z0-9_.-]{0,600}", cwt in proptest::collection::vec(any::<u8>(), 1..600), private in any::<[u8; 32]>()) {
+            let key = AnswerKey(Zeroizing::new(private));
+            let cwt = [&[0xd8, 0x3d], cwt.as_slice()].concat();
+            for (content, expected) in [(Content::Jwt(&jwt), jwt.clone()), (Content::Cwt(&cwt), URL_SAFE_NO_PAD.encode(&cwt))] {
+                let text = jwe(content, &key.public(), &RingSealer).unwrap();
+                prop_assert_eq!(key.open(Format::Json, &text).unwrap(), expected.clone());
+                let bytes = cose_encrypt(content, &key.public(), &RingSealer).unwrap();
+                prop_assert_eq!(key.open(Format::Cbor, &URL_SAFE_NO_PAD.encode(bytes)).unwrap(), expected);
+            }
+        }
+
+        #[test]
+        fn nothing_makes_the_opener_stumble(text in "([A-Za-z0-9_-]{0,30}\\.){0,6}", bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
+            let key = AnswerKey(Zeroizing::new([7; 32]));
+            prop_assert!(key.open(Format::Json, &text).is_err());
+            prop_assert!(key.open(Format::Cbor, &URL_SAFE_NO_PAD.encode([&[0xd8, 96], bytes.as_slice()].concat())).is_err());
+        }
+    }
 }

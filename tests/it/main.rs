@@ -29,6 +29,7 @@ mod documents;
 #[cfg(feature = "embedded-broker")]
 mod embedded;
 mod enrolment;
+mod exhaustion;
 mod explain;
 mod first_steps;
 mod flash;
@@ -57,4 +58,5 @@ mod supervision;
 mod terminal;
 #[cfg(feature = "top")]
 mod top;
+mod trouble;
 mod verifier;

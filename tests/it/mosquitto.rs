@@ -119,6 +119,12 @@ impl Mosquitto {
         self.restart();
     }
 
+    /// Sends the broker a signal by its name.
+    pub fn signal(&self, signal: &str) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").arg(format!("-{signal}")).arg(pid).status().unwrap().success());
+    }
+
     /// Kills the broker.
     pub fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -345,3 +345,77 @@ fn deny_records_of_another_form() {
     let error = decode::<Client>(Path::new("/r"), b"no client id", &encode(&client("a")).unwrap()).unwrap_err();
     assert_eq!(error.code(), "malformed_record");
 }
+
+mod round_trips {
+    use proptest::option::of;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn time() -> impl Strategy<Value = UnixTime> {
+        (0..1_u64 << 40).prop_map(UnixTime::from_secs)
+    }
+
+    fn words(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<String>> {
+        proptest::collection::btree_set("[a-z]{1,8}", count).prop_map(|words| words.into_iter().collect())
+    }
+
+    fn any_client() -> impl Strategy<Value = Client> {
+        let names = ("[A-Za-z0-9_-]{1,64}", "\\PC{0,30}", "\\PC{0,12}", "[0-9.]{0,8}");
+        let grants = (
+            words(0..5),
+            words(0..3),
+            words(0..3),
+            words(0..3),
+            proptest::collection::btree_map("[a-b][a-z0-9_]{0,8}", "[A-Za-z0-9_-]{1,16}", 0..4),
+        );
+        let times = (time(), time(), of(time()), of(time()), of(1..100_000_u32));
+        let secrets = proptest::collection::vec((any::<[u8; 32]>(), time(), of(time()), of(time())), 0..3);
+        (names, grants, times, secrets, 0..3_usize, any::<bool>()).prop_map(|(names, grants, times, secrets, status, bound)| {
+            let (id, client_name, software_id, software_version) = names;
+            let (scope, roles, audiences, introspects, attributes) = grants;
+            let (created_at, updated_at, not_before, expires_at, max_token_lifetime) = times;
+            let secret = |(bytes, created_at, not_before, expires_at): ([u8; 32], _, _, _)| ClientSecret {
+                not_before,
+                expires_at,
+                ..ClientSecret::generate(&Zeroizing::new(bytes), created_at).0
+            };
+            Client {
+                client_name,
+                software_id,
+                software_version,
+                scope: if scope.is_empty() { Default::default() } else { scope.join(" ").parse().unwrap() },
+                roles: roles.iter().map(|word| word.parse().unwrap()).collect(),
+                audiences: audiences.iter().map(|word| word.parse().unwrap()).collect(),
+                introspects: introspects.iter().map(|word| word.parse().unwrap()).collect(),
+                attributes: attributes.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect(),
+                not_before,
+                expires_at,
+                max_token_lifetime,
+                status: [Status::Active, Status::Suspended, Status::Blocked][status],
+                secrets: secrets.into_iter().map(secret).collect(),
+                require_request_binding: bound,
+                updated_at,
+                ..Client::new(id.parse().unwrap(), created_at)
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_client_is_read_as_it_was_written(client in any_client()) {
+            let bytes = encode(&client).unwrap();
+            let read: Client = decode(Path::new("/r"), client.client_id.as_str().as_bytes(), &bytes).unwrap();
+            prop_assert_eq!(&read, &client);
+            prop_assert_eq!(encode(&read).unwrap(), bytes);
+        }
+
+        #[test]
+        fn bytes_that_are_no_record_are_told(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            // Whatever is read is what would be written again, or the bytes are no client.
+            if let Ok(client) = decode::<Client>(Path::new("/r"), b"dev", &bytes) {
+                prop_assert_eq!(client.client_id.as_str(), "dev");
+            }
+        }
+    }
+}

@@ -11,6 +11,7 @@ mod format;
 mod inspection;
 mod kill;
 mod measure;
+mod model;
 mod revocations;
 mod snapshots;
 mod torn;
