@@ -18,11 +18,10 @@ import sys
 import tempfile
 import time
 
-from load import CREDGATE, ROOT, Bench, rss, wait_for
+from load import CREDGATE, NO_LIMITS, ROOT, Bench, rss, wait_for
 
 HONEST = 16
 ATTACKER = "device-255"
-NO_LIMITS = "[limits]\noverall-rate = 0\nclient-rate = 0\n"
 PUMP = """
 import sys, time
 line, rate, started, sent = sys.argv[1] + "\\n", float(sys.argv[2]), time.monotonic(), 0
@@ -72,7 +71,7 @@ class Flood(Bench):
             process.terminate()
             process.wait()
             file, rate = self.directory / f"{name}.toml", int(capacity * 2 / 3)
-            file.write_text(file.read_text().replace(NO_LIMITS, f"[limits]\noverall-rate = {rate}\noverall-burst = {rate}\n"))
+            file.write_text(file.read_text().replace(NO_LIMITS, f"overall-rate = {rate}\noverall-burst = {rate}\n"))
             process = self.serve(name)
             calm, calm_rate, _ = self.honest(name)
             before, resident = self.counters(name), rss(process)

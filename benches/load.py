@@ -23,6 +23,7 @@ CREDGATE = TARGET / "credgate"
 LOAD = TARGET / "examples" / "load"
 CLIENTS = 1_000
 DEVICES = (1, 16, 64, 256)
+NO_LIMITS = "overall-rate = 0\nclient-rate = 0\nhandshake-rate = 0\nhandshake-rate-per-address = 0\n"
 
 
 def free_port():
@@ -52,7 +53,7 @@ class Bench:
         self.directory, self.arguments, self.processes = directory, arguments, []
         self.ports = {"mosquitto": free_port(), "embedded": free_port()}
         # What is measured is the gateway, not its limits.
-        self.limits = "overall-rate = 0\nclient-rate = 0\n"
+        self.limits = NO_LIMITS
 
     def start(self, *command, log):
         stream = open(self.directory / log, "w")

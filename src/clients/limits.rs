@@ -63,6 +63,10 @@ pub struct LimitRules {
     pub lockout_after: u32,
     /// Seconds that a lockout lasts, at most; the first one lasts a second, and each further failure doubles it.
     pub lockout_longest: u32,
+    /// TLS handshakes that begin in a second; 0 for any number.
+    pub handshakes: u32,
+    /// The same of one address.
+    pub handshakes_of_address: u32,
 }
 
 /// Where a proof came from, as far as the gateway knows.
@@ -138,7 +142,7 @@ struct Overall {
 }
 
 impl Overall {
-    /// One for that client. Once a quarter is gone nobody has more than a part of what comes back in a second, or one could take it all.
+    /// One for that client. Once half is gone nobody has more than a part of what comes back in a second, or one could take it all.
     fn take(&mut self, client_id: &ClientId, criticality: Criticality, rate: Rate, now: UnixTime) -> Result<(), Exhausted> {
         if now != self.second {
             (self.second, self.had) = (now, [0; SHARES]);
@@ -146,7 +150,7 @@ impl Overall {
         self.bucket.fill(rate, now);
         let slot = (self.hasher.hash_one(client_id.as_str()) as usize).checked_rem(SHARES).unwrap_or_default();
         let had = self.had.get(slot).copied().unwrap_or_default();
-        let is_scarce = self.bucket.left < rate.burst.saturating_sub(rate.burst / 4);
+        let is_scarce = self.bucket.left < rate.burst / 2;
         if is_scarce && had >= (rate.amount / PART).max(LEAST_PART) {
             return Err(Exhausted { wait: 1 });
         }
@@ -173,8 +177,17 @@ struct Failures {
     until: UnixTime,
 }
 
+/// TLS handshakes of this second: all, and of addresses by their hash under a key of this process.
+struct Handshakes {
+    second: UnixTime,
+    all: u32,
+    of_address: [u32; SHARES],
+    hasher: RandomState,
+}
+
 /// The limits in force and what they have seen.
 pub struct Limits {
+    handshakes: Mutex<Handshakes>,
     rules: RwLock<LimitRules>,
     overall: Mutex<Overall>,
     clients: Mutex<HashMap<ClientId, Used>>,
@@ -191,7 +204,8 @@ impl Limits {
     pub fn new(rules: LimitRules, now: UnixTime) -> Self {
         let overall = Overall { bucket: Bucket::full(rules.overall, now), second: now, had: [0; SHARES], hasher: RandomState::new() };
         let overall = Mutex::new(overall);
-        Self { rules: RwLock::new(rules), overall, clients: Mutex::default(), failures: Mutex::default() }
+        let handshakes = Mutex::new(Handshakes { second: now, all: 0, of_address: [0; SHARES], hasher: RandomState::new() });
+        Self { handshakes, rules: RwLock::new(rules), overall, clients: Mutex::default(), failures: Mutex::default() }
     }
 
     /// Other rules from now on.
@@ -211,6 +225,27 @@ impl Limits {
     pub fn request(&self, client_id: &ClientId, criticality: Criticality, now: UnixTime) -> Result<(), Exhausted> {
         let rate = self.rules().overall;
         if rate.is_off() { Ok(()) } else { locked(&self.overall).take(client_id, criticality, rate, now) }
+    }
+
+    /// Whether one more TLS handshake may begin in this second.
+    #[must_use]
+    pub fn handshake(&self, address: IpAddr, now: UnixTime) -> bool {
+        let LimitRules { handshakes: most, handshakes_of_address: most_of_address, .. } = self.rules();
+        let mut handshakes = locked(&self.handshakes);
+        if now != handshakes.second {
+            (handshakes.second, handshakes.all, handshakes.of_address) = (now, 0, [0; SHARES]);
+        }
+        let slot = (handshakes.hasher.hash_one(address) as usize).checked_rem(SHARES).unwrap_or_default();
+        let of_address = handshakes.of_address.get(slot).copied().unwrap_or_default();
+        let is_beyond = |most: u32, count: u32| most > 0 && count >= most;
+        if is_beyond(most, handshakes.all) || is_beyond(most_of_address, of_address) {
+            return false;
+        }
+        handshakes.all = handshakes.all.saturating_add(1);
+        if let Some(count) = handshakes.of_address.get_mut(slot) {
+            *count = count.saturating_add(1);
+        }
+        true
     }
 
     /// Whether requests have a limit.
@@ -333,6 +368,8 @@ mod tests {
         writes: Rate::per_hour(2),
         lockout_after: 3,
         lockout_longest: 60,
+        handshakes: 10,
+        handshakes_of_address: 4,
     };
 
     /// How many are taken until there are no more, and how long to wait then.
@@ -360,7 +397,8 @@ mod tests {
 
     #[test]
     fn what_is_left_is_for_the_more_critical() {
-        let rules = LimitRules { overall: Rate::per_second(80, 80), ..RULES };
+        // So much comes back that nobody's part of it matters.
+        let rules = LimitRules { overall: Rate::per_second(8_000, 80), ..RULES };
         let limits = Limits::new(rules, at(0));
         let mut names = 0..;
         let mut request = |criticality| limits.request(&id(names.next().unwrap()), criticality, at(0));
@@ -377,13 +415,24 @@ mod tests {
         let limits = Limits::new(rules, at(0));
         let flood = |now| taken(|| limits.request(&id(1), Criticality::Normal, now)).0;
         // As long as there is plenty it may have it.
-        assert_eq!(flood(at(0)), 161);
+        assert_eq!(flood(at(0)), 321);
         let served = |now| (2..42).filter(|number| limits.request(&id(*number), Criticality::Normal, now).is_ok()).count();
         for second in 1..20 {
             flood(at(second));
             // A few may share the flood's part by chance.
             assert!(served(at(second)) >= 34, "second {second}");
         }
+    }
+
+    #[test]
+    fn handshakes_begin_at_a_rate() {
+        let limits = Limits::new(RULES, at(0));
+        let begun = |last: u8, now| (0..100).filter(|_| limits.handshake([192, 0, 2, last].into(), now)).count();
+        assert_eq!([1, 1].map(|address| begun(address, at(0))), [4, 0]);
+        assert_eq!((2..100).map(|address| begun(address, at(0))).sum::<usize>(), 6);
+        assert_eq!(begun(1, at(1)), 4);
+        let unlimited = Limits::new(LimitRules::default(), at(0));
+        assert!((0..1_000).all(|_| unlimited.handshake([192, 0, 2, 1].into(), at(0))));
     }
 
     #[test]

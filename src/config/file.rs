@@ -373,6 +373,10 @@ pub struct LimitsSection {
     pub lockout_after: u32,
     /// Seconds for which they are not, at most: the first time is a second, and each further failure doubles it.
     pub lockout_longest: u32,
+    /// TLS handshakes a second at the embedded broker.
+    pub handshake_rate: u32,
+    /// The same from one address.
+    pub handshake_rate_per_address: u32,
 }
 
 impl Default for LimitsSection {
@@ -385,6 +389,8 @@ impl Default for LimitsSection {
             writes_per_hour: 60,
             lockout_after: 10,
             lockout_longest: 60,
+            handshake_rate: 200,
+            handshake_rate_per_address: 100,
         }
     }
 }
@@ -399,6 +405,8 @@ impl LimitsSection {
             writes: Rate::per_hour(self.writes_per_hour),
             lockout_after: self.lockout_after,
             lockout_longest: self.lockout_longest,
+            handshakes: self.handshake_rate,
+            handshakes_of_address: self.handshake_rate_per_address,
         }
     }
 }

@@ -93,6 +93,8 @@ impl<'a> Validator<'a> {
             ("limits.client-burst", limits.client_burst, "tokens"),
             ("limits.writes-per-hour", limits.writes_per_hour, "changes"),
             ("limits.lockout-after", limits.lockout_after, "failures"),
+            ("limits.handshake-rate", limits.handshake_rate, "handshakes a second"),
+            ("limits.handshake-rate-per-address", limits.handshake_rate_per_address, "handshakes a second"),
         ] {
             self.range(name, value, 0..=1_000_000, unit);
         }

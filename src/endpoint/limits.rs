@@ -1,5 +1,6 @@
 //! Where the limits of `clients::Limits` are kept, and what is answered beyond them.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Engine;
@@ -87,6 +88,12 @@ impl Engine {
             }
             Some(_) => {}
         }
+    }
+
+    /// Whether one more TLS handshake with that address may begin now.
+    #[must_use]
+    pub fn admits_handshake(&self, address: IpAddr, now: UnixTime) -> bool {
+        self.limits.as_ref().is_none_or(|limits| limits.handshake(address, now))
     }
 
     /// Secrets of how many clients, from how many sources, are not looked at now.

@@ -111,7 +111,7 @@ impl Topics {
         let mut levels = rest.split('/');
         let (client_id, operation, format) = (levels.next()?, levels.next()?, levels.next()?);
         // An answer's topic is longer than its request's: both must fit into what MQTT can carry.
-        if levels.next().is_some() || operation.len() > MAX_OPERATION {
+        if levels.next().is_some() || operation.len() > MAX_OPERATION || !is_of_topic_names(operation) {
             return None;
         }
         Some(RequestTopic { client_id: client_id.parse().ok()?, operation, format: format.parse().ok()? })
@@ -133,9 +133,15 @@ impl Topics {
         };
         topic.len() <= 512
             && topic.strip_prefix(&root).is_some_and(|rest| !rest.is_empty())
-            && !topic.contains(['+', '#', '\0'])
+            && is_of_topic_names(topic)
             && self.parse_request(topic).is_none()
     }
+}
+
+/// Whether it may stand in a topic that is published to (MQTT 5 sections 4.7.1 and 1.5.4): no wildcard, and no control character, for which a broker may
+/// close the connection.
+fn is_of_topic_names(text: &str) -> bool {
+    !text.contains(['+', '#']) && !text.contains(char::is_control)
 }
 
 #[cfg(test)]
@@ -160,6 +166,9 @@ mod tests {
             "oauth2/v1/as/jwks",
             &format!("oauth2/v1/client/dev1/{}/json", "x".repeat(65)),
             "x/oauth2/v1/client/dev1/token/json",
+            "oauth2/v1/client/dev1/t\0ken/json",
+            "oauth2/v1/client/dev1/t\u{7f}/json",
+            "oauth2/v1/client/dev1/+/json",
             "",
         ] {
             assert!(topics().parse_request(other).is_none(), "{other}");
@@ -179,6 +188,7 @@ mod tests {
             "oauth2/v1/client/dev11/x",
             "oauth2/v1/client/dev1/+",
             "oauth2/v1/client/dev1/#",
+            "oauth2/v1/client/dev1/a\nb",
             "oauth2/v1/as/jwks",
             "a",
             "",

@@ -65,6 +65,28 @@ fn descriptors_that_run_out_stop_no_token() {
     assert_token(&device, &secret);
 }
 
+#[cfg(feature = "embedded-broker")]
+#[test]
+fn a_storm_of_connections_is_served_one_after_the_other() {
+    let site = Site::embedded_with("[limits]\nhandshake-rate = 20\nhandshake-rate-per-address = 20\n");
+    site.define_policy();
+    let secret = site.add_client("dev1", "telemetry:write");
+    // Whoever says nothing keeps nobody from a turn.
+    let _silent: Vec<TcpStream> = (0..50).map(|_| TcpStream::connect(("127.0.0.1", site.port())).unwrap()).collect();
+    let started = std::time::Instant::now();
+    std::thread::scope(|threads| {
+        for number in 0..60 {
+            let (site, secret) = (&site, &secret);
+            threads.spawn(move || {
+                let device = Device::try_connect(site, &format!("dev1.{number}"), "dev1", secret, None).unwrap();
+                assert_token(&device, secret);
+            });
+        }
+    });
+    // No more than 20 began in a second, so the last began in the third at the earliest.
+    assert!(started.elapsed() > std::time::Duration::from_secs(1), "{:?}", started.elapsed());
+}
+
 #[test]
 fn files_that_may_not_grow_stop_no_token() {
     let site = Site::mosquitto();

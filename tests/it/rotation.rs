@@ -13,8 +13,7 @@ use serde_json::{Value, json};
 use crate::device::{Ask, Device, body};
 use crate::site::{Site, restrict, wait_for};
 
-const SETTINGS: &str =
-    "[token]\nlifetime = 4\nmax-lifetime = 4\n[keys]\nrotation-interval = 0\npropagation = 2\nclock-skew = 1\n[limits]\nclient-rate = 0\n";
+const SETTINGS: &str = "[token]\nlifetime = 4\nmax-lifetime = 4\n[keys]\nrotation-interval = 0\npropagation = 2\nclock-skew = 1\n[limits]\nclient-rate = 0\noverall-rate = 0\n";
 const ISSUER: &str = "https://credgate.local";
 
 fn now() -> UnixTime {

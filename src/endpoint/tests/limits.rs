@@ -9,6 +9,8 @@ const RULES: LimitRules = LimitRules {
     writes: Rate::per_hour(2),
     lockout_after: 3,
     lockout_longest: 60,
+    handshakes: 0,
+    handshakes_of_address: 0,
 };
 
 fn limited((engine, secret): (Engine, String), rules: LimitRules) -> (Engine, String) {

@@ -1,6 +1,7 @@
 //! TCP and TLS: who is let in, and that nobody waits for anybody else's handshake.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -214,6 +215,17 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
+/// Waits until a handshake with that address may begin: who says nothing takes no turn.
+async fn turn(stream: &TcpStream, address: IpAddr, gateway: &Gateway) -> io::Result<()> {
+    stream.readable().await?;
+    while !gateway.engine().admits_handshake(address, gateway.now()) {
+        // Not all at the same moment of the next second.
+        let chance = u64::from(RandomState::new().hash_one(address).to_le_bytes().first().copied().unwrap_or_default());
+        tokio::time::sleep(Duration::from_millis(chance.saturating_add(50))).await;
+    }
+    Ok(())
+}
+
 async fn serve(stream: TcpStream, peer: SocketAddr, _admission: Admission, service: Arc<Service>) {
     let mut stopping = service.stopping.clone();
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
@@ -223,13 +235,19 @@ async fn serve(stream: TcpStream, peer: SocketAddr, _admission: Admission, servi
         return;
     }
     let acceptor = service.acceptor.borrow().clone();
-    let handshake = tokio::time::timeout(service.handshake_timeout, acceptor.accept(stream));
+    let handshake = tokio::time::timeout(service.handshake_timeout, async {
+        turn(&stream, peer.ip(), &service.gateway).await?;
+        acceptor.accept(stream).await
+    });
     let stream = tokio::select! {
         () = stopped(&mut stopping) => return,
         handshake = handshake => match handshake {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return debug!(address = %peer, %error, "TLS handshake failed"),
-            Err(_) => return debug!(address = %peer, "TLS handshake took too long"),
+            Err(_) => {
+                service.gateway.counters().count_turned_away();
+                return debug!(address = %peer, "TLS handshake took too long, or its turn did not come");
+            }
         },
     };
     let (shutdown, shutdown_receiver) = broadcast::channel(1);
