@@ -15,8 +15,12 @@ pub(super) fn space(world: &World<'_>) -> Findings {
     let config = world.config()?;
     let directory = existing(&config.file.state_directory);
     let shown = directory.display();
+    let mounts = world.host().read("proc/self/mountinfo").unwrap_or_default();
+    let resolved = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
+    // Where the kernel took writing away after an error, newer ones say so there alone.
+    let has_failed = mounted(&mounts, &resolved).is_some_and(|mount| mount.options.split(',').any(|option| option == "emergency_ro"));
     let found = statvfs(directory).map_err(|error| Finding::skipped(format!("{shown}: {}", std::io::Error::from(error))))?;
-    if found.f_flag.contains(StatVfsMountFlags::RDONLY) {
+    if has_failed || found.f_flag.contains(StatVfsMountFlags::RDONLY) {
         let what = format!("{shown} is mounted read-only: no change can be written, tokens are issued all the same");
         return Err(Finding::error(what, "see `dmesg` for why; check the storage, then mount it for writing and restart the gateway"));
     }
@@ -55,7 +59,7 @@ pub(super) fn storage(world: &World<'_>) -> Findings {
     let shown = directory.display();
     let mounts = host.read("proc/self/mountinfo").ok_or_else(|| Finding::skipped("this host does not tell what is mounted"))?;
     let mount = mounted(&mounts, &directory).ok_or_else(|| Finding::skipped(format!("it is not known what {shown} lies on")))?;
-    let Mount { kind, source } = mount;
+    let Mount { kind, source, .. } = mount;
     let advice = "put the state directory on a local file system of its own kind, such as ext4 or f2fs";
     let mut findings = vec![match kind {
         "tmpfs" | "ramfs" => Finding::warning(format!("{shown} is memory ({kind}): clients and keys are gone at the next restart"), advice),
@@ -78,6 +82,8 @@ pub(super) fn storage(world: &World<'_>) -> Findings {
 struct Mount<'a> {
     kind: &'a str,
     source: &'a str,
+    /// Those of the file system, not of the mount.
+    options: &'a str,
 }
 
 /// The mount that a path lies on (proc(5), mountinfo): of those above it the deepest, of these the last.
@@ -86,7 +92,7 @@ fn mounted<'a>(mountinfo: &'a str, path: &Path) -> Option<Mount<'a>> {
         let (before, after) = line.split_once(" - ")?;
         let mount_point = before.split(' ').nth(4)?.replace("\\040", " ");
         let mut after = after.split(' ');
-        let mount = Mount { kind: after.next()?, source: after.next()? };
+        let mount = Mount { kind: after.next()?, source: after.next()?, options: after.next().unwrap_or_default() };
         path.starts_with(&mount_point).then_some((mount_point.len(), mount))
     });
     lines.max_by_key(|(length, _)| *length).map(|(_, mount)| mount)
@@ -156,6 +162,16 @@ mod tests {
         ] {
             assert_eq!(on(kind, "", ""), [expected], "{kind}");
         }
+    }
+
+    #[test]
+    fn a_file_system_that_failed_is_told() {
+        let of = |options: &str| {
+            let (_directory, host) = host(&[("proc/self/mountinfo", &format!("1 0 8:1 / / rw - ext4 /dev/sda1 {options}\n"))]);
+            space(&world(&host)).map_or_else(|finding| finding.found, |findings| findings[0].found.clone())
+        };
+        assert!(of("rw,emergency_ro,errors=remount-ro").contains("mounted read-only"));
+        assert!(!of("rw,errors=remount-ro").contains("mounted read-only"));
     }
 
     #[test]
