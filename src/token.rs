@@ -43,11 +43,16 @@ pub struct Claims {
     pub aud: String,
     /// When it was issued.
     pub iat: UnixTime,
-    /// Not to be accepted before.
+    /// Not to be accepted before; 0, and left out, if it counts from its first sight.
+    #[serde(default, skip_serializing_if = "is_left_out")]
     pub nbf: UnixTime,
-    /// Not to be accepted from then on.
+    /// Not to be accepted from then on; likewise.
+    #[serde(default, skip_serializing_if = "is_left_out")]
     pub exp: UnixTime,
-    /// Unique: 128 random bits, base64url.
+    /// Seconds for which it is to be accepted from when its resource server first sees it (RFC 9200 section 5.10.3).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exi: Option<u64>,
+    /// Unique, base64url: 128 random bits; with `exi` the resource server's id and a sequence number.
     pub jti: String,
     /// The scopes, separated by spaces, or the permissions in the resource server's dialect.
     pub scope: String,
@@ -63,6 +68,32 @@ pub struct Claims {
     /// Topic filters to subscribe to, for mosquitto-jwt-auth.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subs: Option<Vec<String>>,
+}
+
+fn is_left_out(time: &UnixTime) -> bool {
+    *time == UnixTime::default()
+}
+
+impl Claims {
+    /// The sequence number among the tokens with `exi`; `None` for any other token.
+    #[must_use]
+    pub fn sequence(&self) -> Option<u64> {
+        self.exi?;
+        let bytes = URL_SAFE_NO_PAD.decode(&self.jti).ok()?;
+        bytes.last_chunk().map(|number| u64::from_be_bytes(*number))
+    }
+
+    /// Until when the gateway keeps in mind that it was issued: a token with `exi` may be first seen at any time.
+    #[must_use]
+    pub fn remembered_until(&self) -> UnixTime {
+        if self.exi.is_some() { self.iat.saturating_add(LONGEST_LIFE.into()) } else { self.exp }
+    }
+}
+
+/// Where the sequence numbers of tokens with `exi` come from (RFC 9200 section 5.10.3): none comes twice, whatever happens to the gateway.
+pub trait SequenceSource: Send + Sync {
+    /// The next one; `None` if none can be had now.
+    fn next(&self) -> Option<u64>;
 }
 
 /// The claim `cnf`: a public key (RFC 7800 section 3.2, RFC 8747 section 3.2).
@@ -143,10 +174,11 @@ pub fn mint(
     keys: &KeyRing,
     now: UnixTime,
     entropy: TokenEntropy,
+    sequence: Option<u64>,
 ) -> Result<AccessToken, Refusal> {
     let entitlement = grant.entitlement();
     let server = entitlement.resource_server();
-    let draft = draft(entitlement, grant.confirmation().cloned(), issuer, lifetimes, now, entropy, &mut Unwitnessed);
+    let draft = draft(entitlement, grant.confirmation().cloned(), issuer, lifetimes, now, entropy, sequence, &mut Unwitnessed);
     let key = require_key(server, keys.active_for(server.alg.key_type()), |key| key.kid(), &mut Unwitnessed)?;
     let failed = || Refusal::internal("the token could not be signed");
     let token = match server.token_format {
@@ -172,7 +204,8 @@ pub struct Draft {
     aif: Option<Vec<u8>>,
 }
 
-/// Writes the claims of a token for `entitlement`, bound to the key `cnf` if there is one.
+/// Writes the claims of a token for `entitlement`, bound to the key `cnf` if there is one, and with `exi` if there is a `sequence` number.
+#[allow(clippy::too_many_arguments, reason = "each is a claim or two")]
 pub fn draft<W: Witness>(
     entitlement: &Entitlement,
     cnf: Option<Jwk>,
@@ -180,6 +213,7 @@ pub fn draft<W: Witness>(
     lifetimes: Lifetimes,
     now: UnixTime,
     entropy: TokenEntropy,
+    sequence: Option<u64>,
     witness: &mut W,
 ) -> Draft {
     let settings = [("token.lifetime", lifetimes.default), ("token.max-lifetime", lifetimes.maximum)];
@@ -196,7 +230,7 @@ pub fn draft<W: Witness>(
     });
     let permissions = entitlement.claims();
     let aif = permissions.aif.clone();
-    let claims = claims(issuer, entitlement.client_id(), entitlement.resource_server(), permissions, cnf, now, lifetime, entropy);
+    let claims = claims(issuer, entitlement.client_id(), entitlement.resource_server(), permissions, cnf, now, lifetime, entropy, sequence);
     Draft { claims, lifetime, aif }
 }
 
@@ -240,16 +274,19 @@ fn claims(
     now: UnixTime,
     lifetime: u64,
     entropy: TokenEntropy,
+    sequence: Option<u64>,
 ) -> Claims {
+    let counted = |number: u64| URL_SAFE_NO_PAD.encode([server.id.as_str().as_bytes(), &number.to_be_bytes()].concat());
     Claims {
         iss: issuer.to_owned(),
         sub: client_id.as_str().to_owned(),
         client_id: client_id.as_str().to_owned(),
         aud: server.audience.clone(),
         iat: now,
-        nbf: now,
-        exp: now.saturating_add(lifetime),
-        jti: URL_SAFE_NO_PAD.encode(entropy),
+        nbf: if sequence.is_some() { UnixTime::default() } else { now },
+        exp: if sequence.is_some() { UnixTime::default() } else { now.saturating_add(lifetime) },
+        exi: sequence.map(|_| lifetime),
+        jti: sequence.map_or_else(|| URL_SAFE_NO_PAD.encode(entropy), counted),
         scope: permissions.scope,
         cnf: cnf.map(|jwk| Confirmation { jwk }),
         acl: permissions.acl,
@@ -262,22 +299,30 @@ fn claims(
 /// if it can have none. Of a CWT its own bytes count, not those of their base64url in JSON.
 #[must_use]
 pub fn largest_size(issuer: &str, client: &Client, server: &ResourceServer, policy: &Policy) -> Option<usize> {
-    // A signature is of one length; so are all times from 2001 to 2286 in JSON, and to 2106 in CBOR.
-    const SIGNATURE: usize = 64;
+    // All times from 2001 to 2286 have one length in JSON, and to 2106 in CBOR.
     const NOW: UnixTime = UnixTime::from_secs(4_294_967_295);
     let permissions = policy.largest_claims(client, server)?;
     let aif = permissions.aif.clone();
     let cnf = client.jwks.iter().map(|key| &key.jwk).max_by_key(|key| key.y().is_some()).cloned();
-    let claims = claims(issuer, &client.client_id, server, permissions, cnf, NOW, 0, [0; 16]);
+    let by_its_end = claims(issuer, &client.client_id, server, permissions.clone(), cnf.clone(), NOW, 0, [0; 16], None);
+    // Its life has as many digits as a life can have.
+    let by_first_sight = claims(issuer, &client.client_id, server, permissions, cnf, NOW, LONGEST_LIFE.into(), [0; 16], Some(u64::MAX));
+    let size = |claims: &Claims| size_of_token(claims, aif.as_deref(), server);
+    size(&by_its_end).max(size(&by_first_sight))
+}
+
+fn size_of_token(claims: &Claims, aif: Option<&[u8]>, server: &ResourceServer) -> Option<usize> {
+    // A signature is of one length.
+    const SIGNATURE: usize = 64;
     match server.token_format {
         TokenFormat::Jwt => {
             let header = r#"{"typ":"at+jwt","alg":"","kid":""}"#.len().saturating_add(server.alg.name().len()).saturating_add(43);
-            let payload = serde_json::to_vec(&claims).ok()?.len();
+            let payload = serde_json::to_vec(claims).ok()?.len();
             let encoded = |bytes| base64::encoded_len(bytes, false).unwrap_or(usize::MAX);
             Some([header, payload, SIGNATURE].map(encoded).into_iter().fold(2, usize::saturating_add))
         }
         TokenFormat::Cwt => {
-            let payload = cwt::encode(&claims, aif.as_deref()).len();
+            let payload = cwt::encode(claims, aif).len();
             Some(payload.saturating_add(cose::sign1_overhead(server.alg, payload)))
         }
     }
@@ -288,10 +333,33 @@ pub fn largest_size(issuer: &str, client: &Client, server: &ResourceServer, poli
 /// # Errors
 /// [`JwtError`] says which check failed.
 pub fn verify(token: &str, issuer: &str, audience: Option<&str>, keys: &JwkSet, now: UnixTime) -> Result<Claims, JwtError> {
+    check_times(verify_signed(token, issuer, audience, keys)?, now)
+}
+
+/// Checks all that [`verify`] does but the times.
+///
+/// # Errors
+/// [`JwtError`] says which check failed.
+pub fn verify_signed(token: &str, issuer: &str, audience: Option<&str>, keys: &JwkSet) -> Result<Claims, JwtError> {
     if token.contains('.') {
-        return jose::verify(token, ACCESS_TOKEN_TYP, issuer, audience, keys, now.as_secs());
+        let claims = jose::verify_signed(token, ACCESS_TOKEN_TYP, issuer, audience, keys)?;
+        return serde_json::from_value(claims).map_err(|error| JwtError::Invalid(error.to_string()));
     }
-    verify_cwt(&cwt_bytes(token)?, issuer, audience, keys, now)
+    verify_signed_cwt(&cwt_bytes(token)?, issuer, audience, keys)
+}
+
+fn check_times(claims: Claims, now: UnixTime) -> Result<Claims, JwtError> {
+    let invalid = |text: &str| Err(JwtError::Invalid(text.to_owned()));
+    if claims.exi.is_some() {
+        return invalid("it lives from when it is first seen (exi), which takes a verifier that remembers");
+    }
+    if claims.exp <= now {
+        return invalid("it has expired");
+    }
+    if claims.nbf > now {
+        return invalid("it is not valid yet");
+    }
+    Ok(claims)
 }
 
 /// Checks a CWT as [`verify`] does.
@@ -299,6 +367,10 @@ pub fn verify(token: &str, issuer: &str, audience: Option<&str>, keys: &JwkSet, 
 /// # Errors
 /// [`JwtError`] says which check failed.
 pub fn verify_cwt(token: &[u8], issuer: &str, audience: Option<&str>, keys: &JwkSet, now: UnixTime) -> Result<Claims, JwtError> {
+    check_times(verify_signed_cwt(token, issuer, audience, keys)?, now)
+}
+
+fn verify_signed_cwt(token: &[u8], issuer: &str, audience: Option<&str>, keys: &JwkSet) -> Result<Claims, JwtError> {
     let parsed = parse_cwt(token)?;
     if parsed.typ() != Some(&Typ::CWT) {
         return Err(JwtError::Header("a typ other than application/cwt".into()));
@@ -315,12 +387,6 @@ pub fn verify_cwt(token: &[u8], issuer: &str, audience: Option<&str>, keys: &Jwk
     }
     if audience.is_some_and(|audience| claims.aud != audience) {
         return Err(invalid("it is for another audience"));
-    }
-    if claims.exp <= now {
-        return Err(invalid("it has expired"));
-    }
-    if claims.nbf > now {
-        return Err(invalid("it is not valid yet"));
     }
     Ok(claims)
 }

@@ -12,8 +12,8 @@ use crate::policy::PolicyStore as _;
 use crate::registry::RegistryError;
 use crate::token::{Claims, LONGEST_LIFE, RevokedToken, TokenHash};
 
-/// Bytes of the id of a token of ours.
-const JTI: usize = 16;
+/// Bytes of the id of a token of ours: 16, or a resource server's id and a sequence number of 8.
+const JTI: std::ops::RangeInclusive<usize> = 9..=72;
 
 /// What tells a token from all others, and is of no use to whoever would use it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +46,7 @@ impl TokenReference {
             jti: claims.jti.clone(),
             hash: TokenHash::of(token),
             iat: claims.iat,
-            exp: claims.exp,
+            exp: claims.remembered_until(),
         })
     }
 }
@@ -100,7 +100,7 @@ impl Administrator {
         if token.iss != issuer {
             return Err(invalid(format!("the token is of another issuer, {}, and this gateway is {issuer}", token.iss)));
         }
-        let is_id = URL_SAFE_NO_PAD.decode(&token.jti).is_ok_and(|bytes| bytes.len() == JTI);
+        let is_id = URL_SAFE_NO_PAD.decode(&token.jti).is_ok_and(|bytes| JTI.contains(&bytes.len()));
         if !is_id || token.exp.as_secs() > token.iat.saturating_add(LONGEST_LIFE.into()).as_secs() {
             return Err(invalid("the token is none that this gateway issues"));
         }

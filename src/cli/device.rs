@@ -98,7 +98,7 @@ pub(super) fn run(args: Args, json: bool, output: &Output) -> Result<(), CliErro
     };
     let (answer, verified) = runtime()?.block_on(request(&options, &query, args.verify)).map_err(|error| device_error(&error))?;
     if let Some(claims) = verified {
-        let text = format!("verified: signed by {}, for {}, valid until {}", claims.iss, claims.aud, claims.exp);
+        let text = format!("verified: signed by {}, for {}, valid until {}", claims.iss, claims.aud, claims.remembered_until());
         // Only a comment on what goes to stdout.
         let _ = writeln!(stderr(), "{text}");
     }

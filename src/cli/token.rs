@@ -131,7 +131,7 @@ fn verified_fields(Verified { claims, trl_sequence, .. }: &Verified) -> Vec<(&'s
         ("Client id", claims.client_id.clone()),
         ("Scope", claims.scope.clone()),
         ("Issued", claims.iat.to_string()),
-        ("Expires", claims.exp.to_string()),
+        ("Expires", claims.exi.map_or_else(|| claims.exp.to_string(), |exi| format!("{exi} s after it was first seen"))),
         ("Bound to a key", claims.cnf.as_ref().map(|cnf| cnf.jwk.kid().to_owned()).unwrap_or_default()),
         ("Revocation list", trl_sequence.map(|sequence| format!("sequence {sequence}")).unwrap_or_default()),
     ]

@@ -54,6 +54,11 @@ pub enum Issuance {
         /// Seconds.
         lifetime: u32,
     },
+    /// The token lives from when its resource server first sees it (RFC 9200 section 5.10.3), no longer than this.
+    FromFirstSight {
+        /// Seconds.
+        lifetime: u32,
+    },
     /// There is none for now.
     Refuse {
         /// Seconds after which to ask again.

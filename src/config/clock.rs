@@ -48,11 +48,19 @@ pub enum ClockRule {
     Issue,
     /// A token that lives no longer than `clock.short-lifetime`.
     Shorten,
+    /// A token that lives for `clock.short-lifetime` at most from when its resource server first sees it (RFC 9200 section 5.10.3).
+    Exi,
     /// `temporarily_unavailable`, with `clock.retry-after`.
     Refuse,
 }
 
 impl ClockSection {
+    /// Whether there is a state in which tokens live from when they are first seen.
+    #[must_use]
+    pub fn needs_sequence(&self) -> bool {
+        [self.unset, self.floor, self.holdover].contains(&ClockRule::Exi)
+    }
+
     /// What becomes of a request in that state.
     #[must_use]
     pub fn issuance(&self, confidence: Confidence) -> Issuance {
@@ -65,6 +73,7 @@ impl ClockSection {
         match rule {
             ClockRule::Issue => Issuance::Issue,
             ClockRule::Shorten => Issuance::Shorten { lifetime: self.short_lifetime },
+            ClockRule::Exi => Issuance::FromFirstSight { lifetime: self.short_lifetime },
             ClockRule::Refuse => Issuance::Refuse { retry_after: self.retry_after },
         }
     }

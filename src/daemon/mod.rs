@@ -11,6 +11,7 @@ mod reload;
 mod revocations;
 mod sealer;
 mod selftest;
+mod sequence;
 mod snapshots;
 mod source;
 mod supervision;
@@ -51,6 +52,7 @@ use audit::Audit;
 use links::Links;
 use reload::Reloader;
 use selftest::SelfTest;
+use sequence::{Numbers, Reserved};
 use snapshots::Keeper;
 use source::Source;
 use supervision::{Subject, Supervisor};
@@ -69,6 +71,9 @@ pub enum DaemonError {
     /// The registry or the keys.
     #[error("the state directory cannot be used")]
     Registry(#[from] RegistryError),
+    /// The sequence numbers of tokens with `exi`.
+    #[error("no sequence numbers can be reserved in exi-sequence of the state directory")]
+    Sequence(#[source] std::io::Error),
     /// A certificate or key.
     #[error("TLS cannot be set up")]
     Tls(#[from] TlsError),
@@ -114,6 +119,7 @@ impl DaemonError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Registry(error) => error.code(),
+            Self::Sequence(_) => "sequence",
             Self::Tls(error) => error.code(),
             Self::Listen { .. } => "listen",
             Self::ControlSocket { .. } => "control_socket",
@@ -193,6 +199,12 @@ impl Daemon {
             .with_assertions(assertions(&config, clock.now())?)
             .with_revocations(registry.clone())
             .with_enrolments(registry.clone());
+        let engine = match config.file.clock.needs_sequence() {
+            true => engine.with_sequence(Arc::new(Numbers(
+                Reserved::open(&config.file.state_directory, clock.now()).map_err(DaemonError::Sequence)?,
+            ))),
+            false => engine,
+        };
         let engine = match config.file.credential.self_service {
             true => engine.with_self_service(registry.clone(), config.rotation_rule()),
             false => engine,

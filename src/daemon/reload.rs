@@ -154,6 +154,8 @@ impl Reloader {
             let fits = match setting.as_str() {
                 FIXED => false,
                 "token.lifetime" => found.file.token.lifetime <= state.config.file.token.max_lifetime,
+                // Numbers for tokens that live from their first sight are reserved at the start.
+                setting if setting.starts_with("clock.") => state.config.file.clock.needs_sequence() || !found.file.clock.needs_sequence(),
                 // A link comes and goes with the process.
                 setting if setting.starts_with("broker.") => has_link(&found) == has_link(&state.config),
                 _ => true,

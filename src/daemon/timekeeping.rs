@@ -96,6 +96,7 @@ impl HostClock {
         let issuance = match self.issuance(confidence) {
             Issuance::Issue => "issued",
             Issuance::Shorten { .. } => "issued with a shortened life",
+            Issuance::FromFirstSight { .. } => "issued, and live from when they are first seen",
             Issuance::Refuse { .. } => "refused",
         };
         let (confidence_word, time) = (confidence.as_str(), now.to_string());

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Settings;
 use super::revoke::check_not_revoked;
-use super::token::lifetimes_by;
+use super::token::{counts_from_first_sight, lifetimes_by};
 use crate::clients::{AuthMethod, Channel, ClientStore, rehearse};
 use crate::clock::{Standing, UnixTime};
 use crate::jose::{Algorithm, KeyType};
@@ -138,7 +138,9 @@ fn decide(rehearsal: &Rehearsal<'_>, method: AuthMethod, grounds: &Grounds<'_>, 
     check_not_revoked(grounds.revocations, client_id, now, steps)?;
     let settings = grounds.settings;
     let lifetimes = lifetimes_by(grounds.clock, settings.lifetimes, steps)?;
-    let draft = draft(&entitlement, None, &settings.issuer, lifetimes, now, TokenEntropy::default(), steps);
+    // Which number it would be nobody knows.
+    let sequence = grounds.clock.is_some_and(counts_from_first_sight).then_some(0);
+    let draft = draft(&entitlement, None, &settings.issuer, lifetimes, now, TokenEntropy::default(), sequence, steps);
     let server = entitlement.resource_server();
     let key = (grounds.active_key)(server.alg.key_type());
     let kid = require_key(server, key.as_deref(), |kid| kid, steps)?;

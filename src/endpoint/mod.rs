@@ -30,7 +30,7 @@ use crate::jose::cose::Sign1;
 use crate::jose::{KeyRing, Sealer};
 use crate::oauth::{ClientId, EnrolmentId, Format, Operation, Reason, Refusal, Secret};
 use crate::policy::PolicyStore;
-use crate::token::{Lifetimes, RevocationStore, TokenEntropy};
+use crate::token::{Lifetimes, RevocationStore, SequenceSource, TokenEntropy};
 
 use credential::SelfService;
 use duplicates::Duplicates;
@@ -171,6 +171,7 @@ pub struct Engine {
     revocations: Option<Arc<dyn RevocationStore>>,
     enrolments: Option<Arc<dyn EnrolmentStore>>,
     clock: Option<ClockStanding>,
+    sequence: Option<Arc<dyn SequenceSource>>,
     limits: Option<Arc<Limits>>,
     sealer: Option<Box<dyn Sealer>>,
     /// [`Lifetimes::default`], which may change while it serves.
@@ -197,6 +198,7 @@ impl Engine {
             revocations: None,
             enrolments: None,
             clock: None,
+            sequence: None,
             limits: None,
             sealer: None,
             duplicates: Duplicates::default(),
@@ -245,6 +247,12 @@ impl Engine {
     #[must_use]
     pub fn with_clock(self, clock: ClockStanding) -> Self {
         Self { clock: Some(clock), ..self }
+    }
+
+    /// The same, with numbers for tokens that live from when they are first seen.
+    #[must_use]
+    pub fn with_sequence(self, sequence: Arc<dyn SequenceSource>) -> Self {
+        Self { sequence: Some(sequence), ..self }
     }
 
     /// The clock's state; `None` if nobody tells.

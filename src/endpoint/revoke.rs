@@ -29,7 +29,7 @@ impl Engine {
             jti: live.claims.jti.clone(),
             hash: TokenHash::of(&live.text),
             issued_at: live.claims.iat,
-            expires_at: live.claims.exp,
+            expires_at: live.claims.remembered_until(),
         };
         let kept = revocations.revoke(&live.client_id, revoked, exchange.now);
         let refused = |_| Refusal::not_now(Reason::NotKept, RETRY_AFTER, "the revocation could not be kept; nothing has changed");

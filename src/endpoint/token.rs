@@ -14,7 +14,8 @@ impl Engine {
         let grant = authorize(client, &self.policies.policy())?;
         check_not_revoked(self.revocations.as_deref(), exchange.request.client_id, exchange.now, &mut Unwitnessed)?;
         let settings = &self.settings;
-        let token = mint(grant, &settings.issuer, self.lifetimes()?, &self.keys(), exchange.now, exchange.entropy)?;
+        let (lifetimes, sequence) = self.lifetimes()?;
+        let token = mint(grant, &settings.issuer, lifetimes, &self.keys(), exchange.now, exchange.entropy, sequence)?;
         let (response, claims) = (token.response(), token.claims());
         let decision = Decision::Issued {
             jti: claims.jti.clone(),
@@ -28,10 +29,24 @@ impl Engine {
         Ok(Done { payload: exchange.encode(Response::Token(response)), decision })
     }
 
-    /// The life of tokens issued now.
-    fn lifetimes(&self) -> Result<Lifetimes, Refusal> {
-        lifetimes_by(self.clock(), self.lifetimes_in_force(), &mut Unwitnessed)
+    /// The life of tokens issued now, and the sequence number of one that counts from its first sight.
+    fn lifetimes(&self) -> Result<(Lifetimes, Option<u64>), Refusal> {
+        let clock = self.clock();
+        let lifetimes = lifetimes_by(clock, self.lifetimes_in_force(), &mut Unwitnessed)?;
+        if !clock.is_some_and(counts_from_first_sight) {
+            return Ok((lifetimes, None));
+        }
+        let sequence = self.sequence.as_ref().and_then(|source| source.next());
+        sequence.map(|number| (lifetimes, Some(number))).ok_or_else(|| Refusal::clock_not_trusted(NO_SEQUENCE))
     }
+}
+
+/// Seconds after which there are sequence numbers again, if the disk is slow.
+const NO_SEQUENCE: u32 = 5;
+
+/// Whether tokens live from when they are first seen.
+pub(super) fn counts_from_first_sight(clock: Standing) -> bool {
+    matches!(clock.issuance, Issuance::FromFirstSight { .. })
 }
 
 /// The life of tokens while the clock stands so; `None` if nobody tells.
@@ -50,6 +65,12 @@ pub(super) fn lifetimes_by<W: Witness>(clock: Option<Standing>, lifetimes: Lifet
         Issuance::Issue => Ok(lifetimes),
         Issuance::Shorten { lifetime } => {
             let finding = || format!("is {}, with which tokens live for {lifetime} s at most", confidence.as_str());
+            witness.note(|| Step::passed(Check::Clock, setting(), finding()));
+            Ok(Lifetimes { maximum: lifetimes.maximum.min(lifetime), ..lifetimes })
+        }
+        Issuance::FromFirstSight { lifetime } => {
+            let finding =
+                || format!("is {}, with which tokens live for {lifetime} s at most from when they are first seen", confidence.as_str());
             witness.note(|| Step::passed(Check::Clock, setting(), finding()));
             Ok(Lifetimes { maximum: lifetimes.maximum.min(lifetime), ..lifetimes })
         }

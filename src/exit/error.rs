@@ -205,6 +205,9 @@ impl From<DaemonError> for CliError {
             DaemonError::ControlGroup { .. } => Self { exit: Exit::Config, ..told }
                 .with_help("make it with `groupadd --system`, name another, or leave control-group empty"),
             DaemonError::Http(_) => told.with_help("set http.listen to addresses of this host that are free, or leave it empty"),
+            DaemonError::Sequence(_) => told.with_help(
+                "free space or correct the file's owner; if it holds no number any more, remove it: the numbers then begin with the time, beyond all before",
+            ),
             DaemonError::Password(_) | DaemonError::Runtime(_) | DaemonError::Config(_) => told,
         }
     }

@@ -102,6 +102,23 @@ pub fn verify<T: DeserializeOwned>(
     keys: &JwkSet,
     now: u64,
 ) -> Result<T, JwtError> {
+    let claims = verify_signed(token, typ, issuer, audience, keys)?;
+    let invalid = |text: &str| Err(JwtError::Invalid(text.to_owned()));
+    let time = |name: &str| claims.get(name).and_then(serde_json::Value::as_u64);
+    if time("exp").is_none_or(|exp| exp <= now) {
+        return invalid("it has expired");
+    }
+    if time("nbf").is_some_and(|nbf| nbf > now) {
+        return invalid("it is not valid yet");
+    }
+    serde_json::from_value(claims).map_err(|error| JwtError::Invalid(error.to_string()))
+}
+
+/// Checks all that [`verify`] does but the times, and returns the claims as they are.
+///
+/// # Errors
+/// [`JwtError`] says which check failed.
+pub fn verify_signed(token: &str, typ: &str, issuer: &str, audience: Option<&str>, keys: &JwkSet) -> Result<serde_json::Value, JwtError> {
     let jws = CompactJws::parse(token)?;
     if !jws.typ().is_some_and(|found| found.eq_ignore_ascii_case(typ)) {
         return Err(JwtError::Header(format!("a typ other than {typ}")));
@@ -113,7 +130,6 @@ pub fn verify<T: DeserializeOwned>(
         return invalid("its signature does not verify");
     }
     let claims: serde_json::Value = serde_json::from_slice(jws.payload()).map_err(|_| JwtError::Malformed)?;
-    let time = |name: &str| claims.get(name).and_then(serde_json::Value::as_u64);
     match claims.get("iss") {
         None => return invalid("it lacks the claim iss"),
         Some(found) if found != issuer => return invalid("it has another issuer"),
@@ -124,13 +140,7 @@ pub fn verify<T: DeserializeOwned>(
         (Some(found), Some(audience)) if !names(found, audience) => return invalid("it is for another audience"),
         (Some(_), _) => {}
     }
-    if time("exp").is_none_or(|exp| exp <= now) {
-        return invalid("it has expired");
-    }
-    if time("nbf").is_some_and(|nbf| nbf > now) {
-        return invalid("it is not valid yet");
-    }
-    serde_json::from_value(claims).map_err(|error| JwtError::Invalid(error.to_string()))
+    Ok(claims)
 }
 
 /// Whether the claim `aud`, one string or an array of them (RFC 7519 section 4.1.3), names the audience.

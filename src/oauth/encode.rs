@@ -100,12 +100,12 @@ pub struct Introspection<'a> {
     pub client_id: &'a str,
     /// Whether its holder must show possession of a key.
     pub token_type: TokenType,
-    /// When it expires, in seconds since the epoch, as are the two that follow.
-    pub exp: u64,
+    /// When it expires, in seconds since the epoch, as are the two that follow; `None` for one that lives from its first sight.
+    pub exp: Option<u64>,
     /// When it was issued.
     pub iat: u64,
     /// Before when it is not to be accepted.
-    pub nbf: u64,
+    pub nbf: Option<u64>,
     /// Its subject.
     pub sub: &'a str,
     /// Its audience.
@@ -206,9 +206,9 @@ fn push_introspection<'a>(members: &mut Vec<(Param, Member<'a>)>, token: Introsp
     members.push((Param::Scope, token.scope.map_or_else(|bytes| Member::Bytes(bytes.into()), text)));
     members.push((Param::ClientId, text(token.client_id)));
     members.push((Param::TokenType, Member::Code(token.token_type.name(), token.token_type.number())));
-    members.push((Param::Exp, Member::Seconds(token.exp)));
+    members.extend(token.exp.map(|exp| (Param::Exp, Member::Seconds(exp))));
     members.push((Param::Iat, Member::Seconds(token.iat)));
-    members.push((Param::Nbf, Member::Seconds(token.nbf)));
+    members.extend(token.nbf.map(|nbf| (Param::Nbf, Member::Seconds(nbf))));
     members.push((Param::Sub, text(token.sub)));
     members.push((Param::Aud, text(token.aud)));
     members.push((Param::Iss, text(token.iss)));

@@ -106,7 +106,7 @@ impl Record for Revocations {
     fn to_stored(&self) -> RevocationsV1 {
         let token = |token: &RevokedToken| RevokedTokenV1 {
             rs: token.resource_server.clone(),
-            // Ours are always base64url of 16 bytes.
+            // Ours are always base64url.
             jti: ByteBuf::from(URL_SAFE_NO_PAD.decode(&token.jti).unwrap_or_default()),
             hash: ByteBuf::from(token.hash.as_bytes().to_vec()),
             iat: token.issued_at,

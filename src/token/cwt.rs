@@ -21,6 +21,7 @@ mod claim {
     pub(super) const CTI: i64 = 7;
     pub(super) const CNF: i64 = 8;
     pub(super) const SCOPE: i64 = 9;
+    pub(super) const EXI: i64 = 40;
 }
 
 /// The confirmation method COSE_Key (RFC 8747 section 3.1).
@@ -37,12 +38,14 @@ pub(super) fn encode(claims: &Claims, aif: Option<&[u8]>) -> Vec<u8> {
         (claim::ISS, text(&claims.iss)),
         (claim::SUB, text(&claims.sub)),
         (claim::AUD, text(&claims.aud)),
-        (claim::EXP, time(claims.exp)),
-        (claim::NBF, time(claims.nbf)),
         (claim::IAT, time(claims.iat)),
         (claim::CTI, Value::Bytes(cti)),
         (claim::SCOPE, scope),
     ];
+    match claims.exi {
+        Some(exi) => members.push((claim::EXI, Value::Integer(exi.into()))),
+        None => members.extend([(claim::EXP, time(claims.exp)), (claim::NBF, time(claims.nbf))]),
+    }
     members.extend(claims.cnf.as_ref().map(|cnf| {
         let method = (Value::Integer(COSE_KEY.into()), cose::cose_key(&cnf.jwk));
         (claim::CNF, Value::Map(BTreeMap::from([method])))
@@ -77,14 +80,22 @@ pub(super) fn decode(payload: &[u8]) -> Result<Claims, &'static str> {
         Some(_) => return Err("its claim cnf is no map"),
     };
     let sub = text(claim::SUB, "it lacks the claim sub")?;
+    let exi = match claims.get(claim::EXI) {
+        None => None,
+        Some(Value::Integer(seconds)) => Some(u64::try_from(*seconds).map_err(|_| "its claim exi is no number of seconds")?),
+        Some(_) => return Err("its claim exi is no number of seconds"),
+    };
+    // What counts from its first sight has no end of its own.
+    let end = |key: i64, missing: &'static str| if exi.is_some() { Ok(UnixTime::default()) } else { time(key, missing) };
     Ok(Claims {
         iss: text(claim::ISS, "it lacks the claim iss")?,
         client_id: sub.clone(),
         sub,
         aud: text(claim::AUD, "it lacks the claim aud")?,
         iat: time(claim::IAT, "it lacks the claim iat")?,
-        nbf: time(claim::NBF, "it lacks the claim nbf")?,
-        exp: time(claim::EXP, "it lacks the claim exp")?,
+        nbf: end(claim::NBF, "it lacks the claim nbf")?,
+        exp: end(claim::EXP, "it lacks the claim exp")?,
+        exi,
         jti: URL_SAFE_NO_PAD.encode(cti),
         scope,
         cnf,

@@ -26,6 +26,7 @@ fn claims() -> Claims {
         iat: NOW,
         nbf: NOW,
         exp: NOW.saturating_add(300),
+        exi: None,
         jti: URL_SAFE_NO_PAD.encode([3; 16]),
         scope: "a b".into(),
         cnf: None,
@@ -149,7 +150,8 @@ fn the_largest_size_is_that_of_the_token() {
                 };
                 let permissions = policy.largest_claims(&client, &server).unwrap();
                 let aif = permissions.aif.clone();
-                let claims = super::claims(ISSUER, &client.client_id, &server, permissions, Some(p256.public().clone()), NOW, 300, [7; 16]);
+                let claims =
+                    super::claims(ISSUER, &client.client_id, &server, permissions, Some(p256.public().clone()), NOW, 300, [7; 16], None);
                 let size = match format {
                     TokenFormat::Jwt => jose::sign_as(alg, ACCESS_TOKEN_TYP, &claims, key).unwrap().len(),
                     TokenFormat::Cwt => cose::sign1(alg, &Typ::CWT, true, &cwt::encode(&claims, aif.as_deref()), key).unwrap().len(),

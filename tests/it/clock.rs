@@ -3,6 +3,11 @@
 use std::fs;
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use credgate::clock::UnixTime;
+use credgate::jose::JwkSet;
+use credgate::token::{self, OfflineVerifier};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -85,4 +90,74 @@ fn deny_tokens_before_a_time_that_is_certainly_past() {
     site.start();
     wait_for_confidence(&site, "synced");
     assert_eq!(token(&site, &secret)["expires_in"], 300);
+}
+
+#[test]
+fn without_a_clock_tokens_live_from_when_they_are_first_seen() {
+    let settings = "[audit]\nflush-interval = 1\n[clock]\nfloor = \"exi\"\nshort-lifetime = 90\nsynchronised-file = \"\"\n";
+    let site = Site::mosquitto_with(settings, "trusted = true\n");
+    site.define_policy();
+    let secret = site.add_client("dev1", "telemetry:write telemetry:read");
+    let checker = site.add_client_with("checker", &["--introspect", "telemetry"]);
+    if let crate::site::Broker::Mosquitto(mosquitto) = &site.broker {
+        mosquitto.set_password("checker", &checker);
+    }
+    let keys = verifier_keys(&site, &secret);
+    let mut verifier = OfflineVerifier::new("https://credgate.local".into(), "https://telemetry.example".into(), keys);
+    let mut last = 0;
+    for format in ["jwt", "cwt"] {
+        site.credgate(&["resource-server", "edit", "telemetry", "--token-format", format]);
+        for _ in 0..3 {
+            let answer = token(&site, &secret);
+            assert_eq!(answer["expires_in"], 90);
+            let text = answer["access_token"].as_str().unwrap();
+            let (_, claims) = token::decode_unverified(text).unwrap();
+            assert_eq!((&claims["exi"], &claims["exp"], &claims["nbf"]), (&json!(90), &Value::Null, &Value::Null), "{claims}");
+            // The resource server's id and a number that only grows.
+            let jti = URL_SAFE_NO_PAD.decode(claims["jti"].as_str().unwrap()).unwrap();
+            let (id, number) = jti.split_at(jti.len() - 8);
+            let number = u64::from_be_bytes(number.try_into().unwrap());
+            assert!(id == b"telemetry" && number > last, "{jti:?}");
+            last = number;
+            // Whatever the resource server's clock shows, as long as it goes on.
+            let first = UnixTime::from_secs(last % 1_000);
+            assert!(verifier.verify(text, first).is_ok() && verifier.verify(text, first.saturating_add(89)).is_ok());
+            assert!(verifier.verify(text, first.saturating_add(90)).is_err() && verifier.verify(text, first).is_err(), "it has expired");
+            assert_eq!(verifier.expired_sequence(), last);
+            // Who knows of nothing but exp takes none.
+            let (issuer, now) = ("https://credgate.local", UnixTime::from(std::time::SystemTime::now()));
+            assert!(token::verify(text, issuer, None, &verifier_keys(&site, &secret), now).is_err());
+            // The gateway knows it, and can void it.
+            let known = introspect(&site, &checker, text);
+            assert_eq!((&known["active"], &known["exp"], &known["sub"]), (&json!(true), &Value::Null, &json!("dev1")), "{known}");
+        }
+    }
+    let answer = token(&site, &secret);
+    let text = answer["access_token"].as_str().unwrap();
+    fs::write(site.path("token"), text).unwrap();
+    site.credgate(&["token", "revoke", site.path("token").to_str().unwrap()]);
+    assert_eq!(introspect(&site, &checker, text), json!({"active": false}));
+    // After a kill none comes twice.
+    site.stop("KILL");
+    site.start();
+    let (_, claims) = token::decode_unverified(token(&site, &secret)["access_token"].as_str().unwrap()).unwrap();
+    let jti = URL_SAFE_NO_PAD.decode(claims["jti"].as_str().unwrap()).unwrap();
+    assert!(u64::from_be_bytes(jti[jti.len() - 8..].try_into().unwrap()) > last + 1);
+    verifier = verifier.having_expired(u64::MAX);
+    assert!(verifier.verify(text, UnixTime::from_secs(1)).is_err());
+    let explained: Value =
+        serde_json::from_str(&site.credgate(&["explain", "--client", "dev1", "--scope", "telemetry:write", "--output", "json"])).unwrap();
+    assert_eq!(explained["token"]["claims"]["exi"], 90, "{explained}");
+}
+
+fn verifier_keys(site: &Site, secret: &str) -> JwkSet {
+    let device = Device::connect(site, "dev1", secret);
+    device.subscribe("oauth2/v1/as/jwks");
+    JwkSet::from_json(&device.next_publish().payload).unwrap()
+}
+
+fn introspect(site: &Site, secret: &str, token: &str) -> Value {
+    let payload = json!({"client_secret": secret, "token": token}).to_string().into_bytes();
+    let ask = Ask { topic: "oauth2/v1/client/checker/introspect/json".into(), ..Ask::raw("checker", "json", payload) };
+    body(&Device::connect(site, "checker", secret).request(&ask))
 }

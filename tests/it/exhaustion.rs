@@ -1,6 +1,7 @@
 //! What runs out on a small host: descriptors, room for files, memory. Tokens go on, changes fail and change nothing, and all is well again by itself.
 
 use std::fs;
+#[cfg(feature = "embedded-broker")]
 use std::net::TcpStream;
 use std::process::Command;
 
@@ -20,6 +21,7 @@ fn limit(pid: &str, resource: &str, value: &str) {
     assert!(set.status.success(), "{}", String::from_utf8_lossy(&set.stderr));
 }
 
+#[cfg(feature = "embedded-broker")]
 fn descriptors(pid: &str) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
 }
