@@ -1,15 +1,15 @@
 //! The sequence numbers of tokens that live from when they are first seen (RFC 9200 section 5.10.3): reserved on the disk in batches, so that none comes
 //! twice whatever happens, and none is written for.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::error;
 
 use crate::clock::UnixTime;
+use crate::registry::write_private;
 use crate::token::SequenceSource;
 
 /// Numbers in a batch; those that are left when the gateway ends are never used.
@@ -19,7 +19,7 @@ const FILE: &str = "exi-sequence";
 
 /// What is left of the numbers that were reserved.
 pub(super) struct Reserved {
-    path: PathBuf,
+    directory: PathBuf,
     state: Mutex<State>,
 }
 
@@ -37,15 +37,14 @@ impl Reserved {
     /// # Errors
     /// If the file cannot be read, is none, or cannot be written.
     pub(super) fn open(state_directory: &Path, now: UnixTime) -> io::Result<Arc<Self>> {
-        let path = state_directory.join(FILE);
-        let next = match fs::read_to_string(&path) {
+        let next = match fs::read_to_string(state_directory.join(FILE)) {
             Ok(text) => text.trim().parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it holds no number"))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => now.as_secs(),
             Err(error) => return Err(error),
         };
         let end = next.saturating_add(BATCH);
-        reserve(&path, end)?;
-        Ok(Arc::new(Self { path, state: Mutex::new(State { next, end, is_reserving: false }) }))
+        reserve(state_directory, end)?;
+        Ok(Arc::new(Self { directory: state_directory.to_owned(), state: Mutex::new(State { next, end, is_reserving: false }) }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -53,10 +52,10 @@ impl Reserved {
     }
 
     fn reserve_more(&self, end: u64) {
-        match reserve(&self.path, end) {
+        match reserve(&self.directory, end) {
             Ok(()) => self.state().end = end,
             Err(error) => {
-                error!(path = %self.path.display(), %error, "no more sequence numbers can be reserved: tokens that live from their first sight end")
+                error!(path = %self.directory.join(FILE).display(), %error, "no more sequence numbers can be reserved: tokens that live from their first sight end")
             }
         }
         self.state().is_reserving = false;
@@ -73,8 +72,9 @@ impl SequenceSource for Numbers {
         if left < BATCH / 2 && !state.is_reserving {
             state.is_reserving = true;
             let (reserved, end) = (self.0.clone(), state.end.saturating_add(BATCH));
-            // Not by whoever asks for a token; it ends at once.
-            std::thread::spawn(move || reserved.reserve_more(end));
+            // Not by whoever asks for a token; it ends at once. Without a thread it is tried again for the next token.
+            let spawned = std::thread::Builder::new().name("sequence".to_owned()).spawn(move || reserved.reserve_more(end));
+            state.is_reserving = spawned.is_ok();
         }
         let number = state.next;
         (left > 0).then(|| {
@@ -84,15 +84,9 @@ impl SequenceSource for Numbers {
     }
 }
 
-/// Writes the number durably: whole, or as it was.
-fn reserve(path: &Path, end: u64) -> io::Result<()> {
-    let temporary = path.with_extension("new");
-    let _ = fs::remove_file(&temporary);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    writeln!(file, "{end}")?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+/// Durably: the new number whole, or the one before.
+fn reserve(state_directory: &Path, end: u64) -> io::Result<()> {
+    write_private(state_directory, FILE, format!("{end}\n").as_bytes()).map_err(io::Error::other)
 }
 
 #[cfg(test)]

@@ -42,8 +42,11 @@ pub(super) fn remove_file(path: &Path) -> Result<(), RegistryError> {
     }
 }
 
-/// Writes a file of mode 0600 whole or not at all, and durably.
-pub(super) fn write_private(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), RegistryError> {
+/// Writes a file of mode 0600 whole or not at all, and durably. For one writer at a time in a directory.
+///
+/// # Errors
+/// [`RegistryError::Io`] with the path; the file is as it was before.
+pub fn write_private(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), RegistryError> {
     // A leftover of an attempt that was cut off; another process is kept out by the registry's lock.
     let temporary = directory.join(".new");
     remove_file(&temporary)?;

@@ -60,6 +60,7 @@ use writer::Writer;
 pub use audit::{AuditHooks, AuditLimits, AuditWrite, Signer, Written};
 pub use backup::{BACKUP_MAGIC, Backup, BackupFile, BackupWriter, Manifest, PlainKeys, backup_files};
 pub use committer::WriteCounts;
+pub use directory::write_private;
 pub use draft::{Change, Draft, DraftFault, Kind, RecordRef};
 pub use error::RegistryError;
 pub use inspection::Inspection;
