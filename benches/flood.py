@@ -11,14 +11,12 @@ Usage: benches/flood.py [--seconds N]
 
 import argparse
 import json
-import pathlib
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 
-from load import CREDGATE, NO_LIMITS, ROOT, Bench, rss, wait_for
+from load import CREDGATE, NO_LIMITS, Bench, rss, run, wait_for
 
 HONEST = 16
 ATTACKER = "device-255"
@@ -93,13 +91,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=int, default=10, help="seconds measured in a run")
     arguments = parser.parse_args()
-    subprocess.run(["cargo", "build", "--release", "--locked", "--bin", "credgate", "--example", "load"], cwd=ROOT, check=True)
-    with tempfile.TemporaryDirectory(prefix="credgate-bench-") as directory:
-        bench = Flood(pathlib.Path(directory), arguments)
-        try:
-            bench.run()
-        finally:
-            bench.stop()
+    run(Flood, arguments)
 
 
 if __name__ == "__main__":

@@ -203,18 +203,23 @@ class Bench:
             process.wait()
 
 
+def run(kind, arguments):
+    """Builds what is measured, and measures it in a directory of its own."""
+    subprocess.run(["cargo", "build", "--release", "--locked", "--bin", "credgate", "--example", "load"], cwd=ROOT, check=True)
+    with tempfile.TemporaryDirectory(prefix="credgate-bench-") as directory:
+        bench = kind(pathlib.Path(directory), arguments)
+        try:
+            bench.run()
+        finally:
+            bench.stop()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=int, default=5, help="seconds measured in a run")
     parser.add_argument("--rounds", type=int, default=1, help="rounds of each run; the median counts")
     arguments = parser.parse_args()
-    subprocess.run(["cargo", "build", "--release", "--locked", "--bin", "credgate", "--example", "load"], cwd=ROOT, check=True)
-    with tempfile.TemporaryDirectory(prefix="credgate-bench-") as directory:
-        bench = Bench(pathlib.Path(directory), arguments)
-        try:
-            bench.run()
-        finally:
-            bench.stop()
+    run(Bench, arguments)
 
 
 if __name__ == "__main__":

@@ -120,6 +120,14 @@ pub struct WearStatus {
     pub budget: u64,
 }
 
+impl WearStatus {
+    /// Whether it is more than it should be.
+    #[must_use]
+    pub const fn is_beyond(&self) -> bool {
+        self.budget > 0 && self.day > self.budget
+    }
+}
+
 /// The snapshots of the registry.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotStatus {

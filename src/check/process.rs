@@ -53,7 +53,7 @@ pub(super) fn writes(world: &World<'_>) -> Findings {
     let status = world.running()?;
     let wear = status.wear.ok_or_else(|| Finding::skipped("this gateway does not tell what it writes"))?;
     let told = format!("{} kB within the last day", wear.day / 1_000);
-    Ok(vec![if wear.budget > 0 && wear.day > wear.budget {
+    Ok(vec![if wear.is_beyond() {
         let advice = "`credgate audit list` tells of changes; fewer of them, registry.last-used-interval and snapshots.interval write less";
         Finding::warning(format!("{told}, and check.daily-writes allows {}: cards wear out by it", wear.budget / 1_000), advice)
     } else {

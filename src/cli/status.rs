@@ -61,7 +61,7 @@ fn shown(status: &DaemonStatus) -> Vec<(&'static str, String)> {
         shown.push(("  Snapshots", told));
     }
     if let Some(wear) = &status.wear {
-        let beyond = if wear.budget > 0 && wear.day > wear.budget { ", MORE than check.daily-writes allows" } else { "" };
+        let beyond = if wear.is_beyond() { ", MORE than check.daily-writes allows" } else { "" };
         shown.push(("  Written", format!("{} kB within a day{beyond}", wear.day / 1_000)));
     }
     if let Some(clock) = &status.clock {

@@ -3,7 +3,7 @@
 //! failed proofs count towards a lockout of secrets, kept apart by where they came from.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -133,31 +133,59 @@ impl Bucket {
     }
 }
 
-/// What is left for all, and who had how much of it in this second: clients by the hash of the id in the topic, under a key of this process.
-struct Overall {
-    bucket: Bucket,
+/// Who had how much in this second: by the hash of the name under a key of this process, so that no number of names takes memory.
+struct Shares {
     second: UnixTime,
+    all: u32,
     had: [u32; SHARES],
     hasher: RandomState,
+}
+
+impl Shares {
+    fn new(now: UnixTime) -> Self {
+        Self { second: now, all: 0, had: [0; SHARES], hasher: RandomState::new() }
+    }
+
+    fn slot(&self, name: impl Hash) -> usize {
+        // Only chance counts here: on a small host the upper half of the hash is cut off.
+        (self.hasher.hash_one(name) as usize).checked_rem(SHARES).unwrap_or_default()
+    }
+
+    /// How much the name, and whoever shares its part, had in this second.
+    fn had(&mut self, name: impl Hash, now: UnixTime) -> u32 {
+        if now != self.second {
+            (self.second, self.all, self.had) = (now, 0, [0; SHARES]);
+        }
+        self.had.get(self.slot(name)).copied().unwrap_or_default()
+    }
+
+    /// One more for the name.
+    fn count(&mut self, name: impl Hash) {
+        self.all = self.all.saturating_add(1);
+        let slot = self.slot(name);
+        if let Some(had) = self.had.get_mut(slot) {
+            *had = had.saturating_add(1);
+        }
+    }
+}
+
+/// What is left for all, and which client had how much of it.
+struct Overall {
+    bucket: Bucket,
+    shares: Shares,
 }
 
 impl Overall {
     /// One for that client. Once half is gone nobody has more than a part of what comes back in a second, or one could take it all.
     fn take(&mut self, client_id: &ClientId, criticality: Criticality, rate: Rate, now: UnixTime) -> Result<(), Exhausted> {
-        if now != self.second {
-            (self.second, self.had) = (now, [0; SHARES]);
-        }
         self.bucket.fill(rate, now);
-        let slot = (self.hasher.hash_one(client_id.as_str()) as usize).checked_rem(SHARES).unwrap_or_default();
-        let had = self.had.get(slot).copied().unwrap_or_default();
+        let had = self.shares.had(client_id.as_str(), now);
         let is_scarce = self.bucket.left < rate.burst / 2;
         if is_scarce && had >= (rate.amount / PART).max(LEAST_PART) {
             return Err(Exhausted { wait: 1 });
         }
         self.bucket.take(rate, criticality.reserve(rate.burst), now)?;
-        if let Some(had) = self.had.get_mut(slot) {
-            *had = had.saturating_add(1);
-        }
+        self.shares.count(client_id.as_str());
         Ok(())
     }
 }
@@ -177,17 +205,9 @@ struct Failures {
     until: UnixTime,
 }
 
-/// TLS handshakes of this second: all, and of addresses by their hash under a key of this process.
-struct Handshakes {
-    second: UnixTime,
-    all: u32,
-    of_address: [u32; SHARES],
-    hasher: RandomState,
-}
-
 /// The limits in force and what they have seen.
 pub struct Limits {
-    handshakes: Mutex<Handshakes>,
+    handshakes: Mutex<Shares>,
     rules: RwLock<LimitRules>,
     overall: Mutex<Overall>,
     clients: Mutex<HashMap<ClientId, Used>>,
@@ -202,9 +222,8 @@ impl Limits {
     /// Nothing was seen yet.
     #[must_use]
     pub fn new(rules: LimitRules, now: UnixTime) -> Self {
-        let overall = Overall { bucket: Bucket::full(rules.overall, now), second: now, had: [0; SHARES], hasher: RandomState::new() };
-        let overall = Mutex::new(overall);
-        let handshakes = Mutex::new(Handshakes { second: now, all: 0, of_address: [0; SHARES], hasher: RandomState::new() });
+        let overall = Mutex::new(Overall { bucket: Bucket::full(rules.overall, now), shares: Shares::new(now) });
+        let handshakes = Mutex::new(Shares::new(now));
         Self { handshakes, rules: RwLock::new(rules), overall, clients: Mutex::default(), failures: Mutex::default() }
     }
 
@@ -232,19 +251,12 @@ impl Limits {
     pub fn handshake(&self, address: IpAddr, now: UnixTime) -> bool {
         let LimitRules { handshakes: most, handshakes_of_address: most_of_address, .. } = self.rules();
         let mut handshakes = locked(&self.handshakes);
-        if now != handshakes.second {
-            (handshakes.second, handshakes.all, handshakes.of_address) = (now, 0, [0; SHARES]);
-        }
-        let slot = (handshakes.hasher.hash_one(address) as usize).checked_rem(SHARES).unwrap_or_default();
-        let of_address = handshakes.of_address.get(slot).copied().unwrap_or_default();
+        let of_address = handshakes.had(address, now);
         let is_beyond = |most: u32, count: u32| most > 0 && count >= most;
         if is_beyond(most, handshakes.all) || is_beyond(most_of_address, of_address) {
             return false;
         }
-        handshakes.all = handshakes.all.saturating_add(1);
-        if let Some(count) = handshakes.of_address.get_mut(slot) {
-            *count = count.saturating_add(1);
-        }
+        handshakes.count(address);
         true
     }
 

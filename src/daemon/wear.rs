@@ -1,8 +1,7 @@
 //! How much is written to the disk: cards wear out by it, and a gateway that writes much does what it should not.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
@@ -23,6 +22,8 @@ const STEPS: u64 = 24;
 struct Day {
     /// For each hour of the last day the count at its first look, the oldest first.
     hours: VecDeque<(u64, u64)>,
+    /// Bytes of the last day.
+    written: u64,
     is_beyond: bool,
 }
 
@@ -51,12 +52,14 @@ impl Day {
             self.hours.pop_front();
         }
         let before = self.hours.front().map_or(0, |(_, count)| *count);
-        written.saturating_sub(before)
+        self.written = written.saturating_sub(before);
+        self.written
     }
 
     /// Compares with the budget; 0 is none.
-    fn judge(&mut self, day: u64, budget: u64) -> Turn {
-        let was_beyond = std::mem::replace(&mut self.is_beyond, budget > 0 && day > budget);
+    fn judge(&mut self, budget: u64) -> Turn {
+        let is_beyond = WearStatus { day: self.written, budget }.is_beyond();
+        let was_beyond = std::mem::replace(&mut self.is_beyond, is_beyond);
         match (was_beyond, self.is_beyond) {
             (false, true) => Turn::Beyond,
             (true, false) => Turn::Within,
@@ -67,22 +70,22 @@ impl Day {
 
 /// What was written within the last day, as `status` tells it.
 #[derive(Debug, Default)]
-pub(super) struct Wear {
-    day: Mutex<Day>,
-    written: AtomicU64,
-}
+pub(super) struct Wear(Mutex<Day>);
 
 impl Wear {
+    fn day(&self) -> MutexGuard<'_, Day> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// For the status.
     pub(super) fn status(&self, budget: u64) -> WearStatus {
-        WearStatus { day: self.written.load(Ordering::Relaxed), budget }
+        WearStatus { day: self.day().written, budget }
     }
 
     fn look(&self, uptime: u64, written: u64, budget: u64) -> Turn {
-        let mut day = self.day.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_day = day.see(uptime, written);
-        self.written.store(of_day, Ordering::Relaxed);
-        day.judge(of_day, budget)
+        let mut day = self.day();
+        day.see(uptime, written);
+        day.judge(budget)
     }
 }
 
